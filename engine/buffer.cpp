@@ -1,0 +1,107 @@
+#include "engine/buffer.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <unordered_map>
+#include <vector>
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct alignas(64) Buffer::Header {
+  std::atomic<Index> handles{1};
+  Index bytes = 0;  // of the whole block, this header included
+};
+
+class BufferPool {
+ public:
+  static BufferPool& instance() {
+    static auto* pool = new BufferPool;  // never destroyed: buffers in statics may outlive main
+    return *pool;
+  }
+
+  Buffer::Header* take(Index bytes) {
+    std::lock_guard lock(mutex_);
+    use_.live_bytes += bytes;
+    use_.peak_bytes = std::max(use_.peak_bytes, use_.live_bytes);
+    auto& free = free_[bytes];
+    if (!free.empty()) {
+      Buffer::Header* header = free.back();
+      free.pop_back();
+      use_.pooled_bytes -= bytes;
+      return header;
+    }
+    void* block = std::aligned_alloc(64, bytes);
+    if (!block) {
+      use_.live_bytes -= bytes;
+      throw std::bad_alloc();
+    }
+    ++use_.system_allocations;
+    auto* header = new (block) Buffer::Header;
+    header->bytes = bytes;
+    return header;
+  }
+
+  void give_back(Buffer::Header* header) {
+    std::lock_guard lock(mutex_);
+    use_.live_bytes -= header->bytes;
+    use_.pooled_bytes += header->bytes;
+    free_[header->bytes].push_back(header);
+  }
+
+  void release() {
+    std::lock_guard lock(mutex_);
+    for (auto& [bytes, free] : free_) {
+      for (Buffer::Header* header : free) std::free(header);
+      free.clear();
+    }
+    use_.pooled_bytes = 0;
+  }
+
+  MemoryUse use() {
+    std::lock_guard lock(mutex_);
+    return use_;
+  }
+  void reset_peak() {
+    std::lock_guard lock(mutex_);
+    use_.peak_bytes = use_.live_bytes;
+  }
+
+ private:
+  std::mutex mutex_;
+  MemoryUse use_;
+  std::unordered_map<Index, std::vector<Buffer::Header*>> free_;
+};
+
+// Eight sizes per power of two: at most an eighth is wasted, and near sizes share blocks.
+static Index rounded_up(Index bytes) {
+  const Index step = std::max<Index>(64, std::bit_floor(static_cast<std::uint64_t>(bytes)) / 8);
+  return (bytes + step - 1) / step * step;
+}
+
+Buffer::Buffer(Index count) {
+  const Index bytes = static_cast<Index>(sizeof(Header) + sizeof(Real) * std::max<Index>(count, 1));
+  header_ = BufferPool::instance().take(rounded_up(bytes));
+  header_->handles.store(1, std::memory_order_relaxed);
+}
+
+Buffer::Buffer(const Buffer& other) : header_(other.header_) {
+  if (header_) header_->handles.fetch_add(1, std::memory_order_relaxed);
+}
+
+Buffer::~Buffer() {
+  if (header_ && header_->handles.fetch_sub(1, std::memory_order_acq_rel) == 1)
+    BufferPool::instance().give_back(header_);
+}
+
+Real* Buffer::data() const { return reinterpret_cast<Real*>(header_ + 1); }
+bool Buffer::shared() const { return header_->handles.load(std::memory_order_acquire) > 1; }
+
+MemoryUse memory_use() { return BufferPool::instance().use(); }
+void reset_peak_bytes() { BufferPool::instance().reset_peak(); }
+void release_pooled_buffers() { BufferPool::instance().release(); }
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,45 @@
+// Pooled memory: a fresh page costs more to fault in than most ops cost to run, so freed blocks
+// are kept by size and handed out again. Thread-safe.
+#pragma once
+
+#include <utility>
+
+#include "engine/real.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// A counted handle to a 64-byte aligned block of uninitialised Reals.
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(Index count);
+  Buffer(const Buffer& other);
+  Buffer(Buffer&& other) noexcept : header_(std::exchange(other.header_, nullptr)) {}
+  Buffer& operator=(Buffer other) noexcept {
+    std::swap(header_, other.header_);
+    return *this;
+  }
+  ~Buffer();
+
+  explicit operator bool() const { return header_ != nullptr; }
+  Real* data() const;
+  // True while another handle sees the same block.
+  bool shared() const;
+
+ private:
+  struct Header;
+  friend class BufferPool;
+  Header* header_ = nullptr;
+};
+
+struct MemoryUse {
+  Index live_bytes = 0;            // in buffers that somebody holds
+  Index peak_bytes = 0;            // the most that live_bytes has been since reset_peak_bytes()
+  Index pooled_bytes = 0;          // freed and kept for reuse
+  Index system_allocations = 0;    // how often the pool had to ask the system
+};
+MemoryUse memory_use();
+void reset_peak_bytes();
+void release_pooled_buffers();
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,40 @@
+#include "engine/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+void Shape::push_back(Index size) {
+  if (rank_ == max_rank) fail("shape", "more than ", max_rank, " axes");
+  if (size < 0) fail("shape", "axis ", rank_, " has the negative size ", size);
+  sizes_[rank_++] = size;
+}
+
+int Shape::axis(const char* op, int axis) const {
+  const int counted = axis < 0 ? axis + rank_ : axis;
+  if (counted < 0 || counted >= rank_) fail(op, "no axis ", axis, " in the shape ", *this);
+  return counted;
+}
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  out << '(';
+  for (int i = 0; i < shape.rank(); ++i) out << (i ? ", " : "") << shape[i];
+  return out << ')';
+}
+
+Shape broadcast(const char* op, const Shape& a, const Shape& b) {
+  Shape out = a.rank() >= b.rank() ? a : b;
+  for (int i = 1; i <= std::min(a.rank(), b.rank()); ++i) {
+    if (a[-i] != b[-i] && a[-i] != 1 && b[-i] != 1)
+      fail(op, "shapes do not broadcast: ", a, " and ", b);
+    out[-i] = a[-i] == 1 ? b[-i] : a[-i];
+  }
+  return out;
+}
+
+bool broadcasts_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  for (int i = 1; i <= from.rank(); ++i)
+    if (from[-i] != to[-i] && from[-i] != 1) return false;
+  return true;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

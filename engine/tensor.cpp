@@ -1,0 +1,130 @@
+#include "engine/tensor.h"
+
+#include <atomic>
+#include <cmath>
+
+#include "engine/parallel.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+Tensor Tensor::empty(const Shape& shape) { return {shape, Buffer(shape.size())}; }
+
+Tensor::Tensor(Real value) : buffer_(1) { *buffer_.data() = value; }
+
+Tensor::Tensor(const Shape& shape, const std::vector<Real>& values) : Tensor(empty(shape)) {
+  if (static_cast<Index>(values.size()) != shape.size())
+    fail("tensor", values.size(), " values do not fill the shape ", shape);
+  std::copy(values.begin(), values.end(), buffer_.data());
+}
+
+Tensor Tensor::full(const Shape& shape, Real value) {
+  Tensor out = empty(shape);
+  std::fill_n(out.buffer_.data(), shape.size(), value);
+  return out;
+}
+
+Tensor Tensor::identity(Index n) {
+  Tensor out = zeros({n, n});
+  for (Index i = 0; i < n; ++i) out.buffer_.data()[i * n + i] = 1;
+  return out;
+}
+
+Real* Tensor::mutable_data() {
+  if (buffer_.shared()) {
+    Buffer copy(size());
+    parallel_for(size(), elements_per_chunk, [&](Index begin, Index end) {
+      std::copy(data() + begin, data() + end, copy.data() + begin);
+    });
+    buffer_ = std::move(copy);
+  }
+  return buffer_.data();
+}
+
+Real Tensor::item() const {
+  if (!defined() || size() != 1) fail("item", "one element expected, the shape is ", shape_);
+  return *data();
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  if (shape.size() != size()) fail("reshape", "cannot make ", shape, " of ", shape_);
+  return {shape, buffer_};
+}
+
+Tensor add(const Tensor& a, const Tensor& b) {
+  if (!(a.shape() == b.shape())) fail("add", "shapes differ: ", a.shape(), " and ", b.shape());
+  Tensor out = Tensor::empty(a.shape());
+  Real* y = out.mutable_data();
+  parallel_for(a.size(), elements_per_chunk, [&, p = a.data(), q = b.data()](Index i, Index end) {
+    for (; i < end; ++i) y[i] = p[i] + q[i];
+  });
+  return out;
+}
+
+void add_into(Tensor& sum, const Tensor& x) {
+  if (sum.shared()) {
+    sum = add(sum, x);
+    return;
+  }
+  if (!(sum.shape() == x.shape()))
+    fail("add", "shapes differ: ", sum.shape(), " and ", x.shape());
+  parallel_for(x.size(), elements_per_chunk,
+               [y = sum.mutable_data(), p = x.data()](Index i, Index end) {
+                 for (; i < end; ++i) y[i] += p[i];
+               });
+}
+
+// The axes of x are (outer, summed, inner); rows are added in index order, columns in parallel.
+static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner, Shape shape) {
+  Tensor out = Tensor::zeros(shape);
+  Real* y = out.mutable_data();
+  const Index block = 256;
+  const Index blocks = (inner + block - 1) / block;
+  parallel_for(outer * blocks, std::max<Index>(1, elements_per_chunk / (summed * block)),
+               [&, p = x.data()](Index begin, Index end) {
+                 for (Index task = begin; task < end; ++task) {
+                   const Index o = task / blocks, first = task % blocks * block;
+                   const Index width = std::min(block, inner - first);
+                   double sums[block] = {};  // a float sum of many rows would lose digits
+                   for (Index s = 0; s < summed; ++s) {
+                     const Real* row = p + (o * summed + s) * inner + first;
+                     for (Index i = 0; i < width; ++i) sums[i] += row[i];
+                   }
+                   std::copy_n(sums, width, y + o * inner + first);
+                 }
+               });
+  return out;
+}
+
+Tensor sum_to(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  if (!broadcasts_to(shape, x.shape()))
+    fail("sum_to", "a gradient of shape ", x.shape(), " does not fit a value of shape ", shape);
+  Tensor out = x;
+  const int added = x.rank() - shape.rank();
+  for (int axis = 0; axis < x.rank();) {  // neighbouring axes are summed together
+    int last = axis;
+    Shape reduced = out.shape();
+    Index outer = 1, summed = 1, inner = 1;
+    for (; last < x.rank() && (last < added || shape[last - added] == 1); ++last) {
+      summed *= out.size(last);
+      reduced[last] = 1;
+    }
+    for (int i = 0; i < axis; ++i) outer *= out.size(i);
+    for (int i = last; i < x.rank(); ++i) inner *= out.size(i);
+    if (summed > 1) out = sum_middle(out, outer, summed, inner, reduced);
+    axis = last + 1;
+  }
+  return out.reshape(shape);
+}
+
+bool all_finite(const Tensor& x) {
+  std::atomic<bool> finite = true;
+  parallel_for(x.size(), elements_per_chunk, [&, p = x.data()](Index i, Index end) {
+    bool chunk_finite = true;
+    for (; i < end; ++i) chunk_finite &= std::isfinite(p[i]);
+    if (!chunk_finite) finite = false;
+  });
+  return finite;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

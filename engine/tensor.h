@@ -1,0 +1,51 @@
+// A value: a shape over a shared, pooled buffer of Reals, contiguous and row-major.
+//
+// Copying a Tensor copies a handle. Whoever wants to write asks for mutable_data(), which copies
+// the values first if anybody else holds them: so a Tensor behaves as a value. No graph in here.
+#pragma once
+
+#include <vector>
+
+#include "engine/buffer.h"
+#include "engine/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+class Tensor {
+ public:
+  Tensor() = default;                                       // undefined: "no tensor"
+  Tensor(Real value);                                       // a scalar, shape ()
+  Tensor(const Shape& shape, const std::vector<Real>& values);  // fails unless the sizes agree
+  static Tensor empty(const Shape& shape);                  // uninitialised
+  static Tensor full(const Shape& shape, Real value);
+  static Tensor zeros(const Shape& shape) { return full(shape, 0); }
+  static Tensor identity(Index n);
+
+  bool defined() const { return static_cast<bool>(buffer_); }
+  const Shape& shape() const { return shape_; }
+  int rank() const { return shape_.rank(); }
+  Index size() const { return shape_.size(); }
+  Index size(int axis) const { return shape_[axis]; }
+
+  const Real* data() const { return buffer_.data(); }
+  Real* mutable_data();
+  bool shared() const { return buffer_.shared(); }
+  Real operator[](Index i) const { return buffer_.data()[i]; }  // flat, unchecked
+  Real item() const;                                            // of a tensor with one element
+  std::vector<Real> values() const { return {data(), data() + size()}; }
+
+  Tensor reshape(const Shape& shape) const;  // the same buffer under another shape
+
+ private:
+  Tensor(const Shape& shape, Buffer buffer) : shape_(shape), buffer_(std::move(buffer)) {}
+  Shape shape_;
+  Buffer buffer_;
+};
+
+// What the engine itself needs to know of arithmetic; every other kernel stands beside its op.
+Tensor add(const Tensor& a, const Tensor& b);             // equal shapes
+void add_into(Tensor& sum, const Tensor& x);              // sum += x, equal shapes
+Tensor sum_to(const Tensor& x, const Shape& shape);       // undoes broadcasting from `shape`
+bool all_finite(const Tensor& x);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

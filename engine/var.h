@@ -1,0 +1,62 @@
+// A differentiable value: a Tensor and, if it has a history, a handle to a node of the graph.
+//
+// The node knows the op's name, when it was made, and its edges; it does not hold the value. So an
+// activation lives exactly as long as a backward closure or a user needs it. Vars are immutable.
+#pragma once
+
+#include <memory>
+
+#include "engine/tensor.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct Node;
+using NodePtr = std::shared_ptr<Node>;
+
+class Var {
+ public:
+  Var() = default;
+  Var(Tensor value) : value_(std::move(value)) {}  // a constant
+  Var(Real value) : value_(value) {}               // a constant scalar
+
+  // The start of a history: backward() reports the gradient of each leaf it reaches.
+  static Var leaf(Tensor value);
+
+  const Tensor& value() const { return value_; }
+  const Shape& shape() const { return value_.shape(); }
+  int rank() const { return value_.rank(); }
+  Index size() const { return value_.size(); }
+  Index size(int axis) const { return value_.size(axis); }
+  Real item() const { return value_.item(); }
+
+  bool requires_grad() const { return node_ != nullptr; }
+  Var detach() const { return value_; }  // the same value without its history
+
+  const NodePtr& node() const { return node_; }
+  int output() const { return output_; }  // which of the node's outputs this is
+
+ private:
+  friend std::vector<Var> make_vars(std::vector<Tensor> values, const NodePtr& node);
+  friend class Parameter;
+  Var(Tensor value, NodePtr node, int output)
+      : value_(std::move(value)), node_(std::move(node)), output_(output) {}
+
+  Tensor value_;
+  NodePtr node_;
+  int output_ = 0;
+};
+
+// While one is alive, ops of this thread record no history.
+class NoGrad {
+ public:
+  NoGrad();
+  ~NoGrad();
+  NoGrad(const NoGrad&) = delete;
+  NoGrad& operator=(const NoGrad&) = delete;
+
+ private:
+  bool before_;
+};
+bool grad_enabled();
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,179 @@
+#include "ops/pointwise.h"
+
+#include "ops/vector_math.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// Equal sizes and steps merge into one row; a scalar operand has step 0 everywhere.
+BroadcastPlan::BroadcastPlan(const char* op, const Shape& a, const Shape& b)
+    : shape(broadcast(op, a, b)) {
+  const auto strides_of = [this](const Shape& operand) {
+    std::array<Index, Shape::max_rank> strides{};
+    Index stride = 1;
+    for (int i = 1; i <= operand.rank(); ++i) {
+      strides[shape.rank() - i] = operand[-i] == 1 ? 0 : stride;
+      stride *= operand[-i];
+    }
+    return strides;
+  };
+  const auto full_a = strides_of(a), full_b = strides_of(b);
+  int axis = shape.rank() - 1;
+  while (axis >= 0 && shape[axis] == 1) --axis;
+  if (axis >= 0) step_a = full_a[axis] ? 1 : 0, step_b = full_b[axis] ? 1 : 0;
+  for (; axis >= 0; --axis) {
+    const bool contiguous = full_a[axis] == step_a * inner && full_b[axis] == step_b * inner;
+    if (!contiguous && shape[axis] != 1) break;
+    inner *= shape[axis];
+  }
+  for (int i = 0; i <= axis; ++i) {
+    outer_.push_back(shape[i]);
+    strides_a_[i] = full_a[i];
+    strides_b_[i] = full_b[i];
+  }
+  rows = outer_.size();
+}
+
+BroadcastPlan::Offsets BroadcastPlan::offsets(Index row) const {
+  Offsets at{0, 0};
+  for (int i = outer_.rank() - 1; i >= 0; --i) {
+    const Index index = row % outer_[i];
+    row /= outer_[i];
+    at.a += index * strides_a_[i];
+    at.b += index * strides_b_[i];
+  }
+  return at;
+}
+
+Tensor operator+(const Tensor& a, const Tensor& b) {
+  return pointwise("add", a, b, [](Real a, Real b) { return a + b; });
+}
+Tensor operator-(const Tensor& a, const Tensor& b) {
+  return pointwise("subtract", a, b, [](Real a, Real b) { return a - b; });
+}
+Tensor operator*(const Tensor& a, const Tensor& b) {
+  return pointwise("multiply", a, b, [](Real a, Real b) { return a * b; });
+}
+Tensor operator/(const Tensor& a, const Tensor& b) {
+  return pointwise("divide", a, b, [](Real a, Real b) { return a / b; });
+}
+Tensor operator-(const Tensor& x) {
+  return pointwise(x, [](Real x) { return -x; });
+}
+
+static Tensor pass_on(const Tensor& g) { return g; }
+static Tensor negated(const Tensor& g) { return -g; }
+
+Var operator+(const Var& a, const Var& b) {
+  return record("add", a.value() + b.value(), grad(a, pass_on), grad(b, pass_on));
+}
+
+Var operator-(const Var& a, const Var& b) {
+  return record("subtract", a.value() - b.value(), grad(a, pass_on), grad(b, negated));
+}
+
+Var operator*(const Var& a, const Var& b) {
+  const Tensor A = a.value(), B = b.value();
+  return record("multiply", A * B, grad(a, [B](const Tensor& g) { return g * B; }),
+                grad(b, [A](const Tensor& g) { return g * A; }));
+}
+
+Var operator/(const Var& a, const Var& b) {
+  const Tensor B = b.value(), y = a.value() / B;
+  return record("divide", y, grad(a, [B](const Tensor& g) { return g / B; }),
+                grad(b, [B, y](const Tensor& g) { return -(g * y / B); }));
+}
+
+Var operator-(const Var& x) { return record("negate", -x.value(), grad(x, negated)); }
+
+Var exp(const Var& x) {
+  return pointwise("exp", x, [](Real x) { return std::exp(x); },
+                   from_output([](Real y, Real g) { return g * y; }));
+}
+
+Var log(const Var& x) {
+  return pointwise("log", x, [](Real x) { return std::log(x); },
+                   from_input([](Real x, Real g) { return g / x; }));
+}
+
+Var log1p(const Var& x) {
+  return pointwise("log1p", x, [](Real x) { return std::log1p(x); },
+                   from_input([](Real x, Real g) { return g / (1 + x); }));
+}
+
+Var sqrt(const Var& x) {
+  return pointwise("sqrt", x, [](Real x) { return std::sqrt(x); },
+                   from_output([](Real y, Real g) { return g / (2 * y); }));
+}
+
+Var square(const Var& x) {
+  return pointwise("square", x, [](Real x) { return x * x; },
+                   from_input([](Real x, Real g) { return 2 * g * x; }));
+}
+
+Var abs(const Var& x) {
+  return pointwise("abs", x, [](Real x) { return std::abs(x); },
+                   from_input([](Real x, Real g) { return x > 0 ? g : x < 0 ? -g : Real(0); }));
+}
+
+Var pow(const Var& x, double exponent) {
+  const Real n = exponent;
+  return pointwise("pow", x, [n](Real x) { return std::pow(x, n); },
+                   from_input([n](Real x, Real g) { return g * n * std::pow(x, n - 1); }));
+}
+
+Var tanh(const Var& x) {
+  return pointwise("tanh", x, [](Real x) { return std::tanh(x); },
+                   from_output([](Real y, Real g) { return g * (1 - y * y); }));
+}
+
+// Lambdas, not functions: a kernel inlines them, and then its loop can use vector instructions.
+static constexpr auto logistic = [](Real x) { return 1 / (1 + std::exp(-x)); };
+// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): the exponential cannot overflow.
+static constexpr auto log_1_plus_exp = [](Real x) {
+  return (x > 0 ? x : Real(0)) + std::log1p(std::exp(-std::abs(x)));
+};
+
+Var sigmoid(const Var& x) {
+  return pointwise("sigmoid", x, logistic,
+                   from_output([](Real y, Real g) { return g * y * (1 - y); }));
+}
+
+Var log_sigmoid(const Var& x) {
+  return pointwise("log_sigmoid", x, [](Real x) { return -log_1_plus_exp(-x); },
+                   from_input([](Real x, Real g) { return g * logistic(-x); }));
+}
+
+Var softplus(const Var& x) {
+  return pointwise("softplus", x, log_1_plus_exp,
+                   from_input([](Real x, Real g) { return g * logistic(x); }));
+}
+
+Var relu(const Var& x) {
+  return pointwise("relu", x, [](Real x) { return x < 0 ? Real(0) : x; },
+                   from_input([](Real x, Real g) { return x > 0 ? g : Real(0); }));
+}
+
+Var leaky_relu(const Var& x, double slope) {
+  const Real a = slope;
+  return pointwise("leaky_relu", x, [a](Real x) { return x < 0 ? a * x : x; },
+                   from_input([a](Real x, Real g) { return x < 0 ? a * g : g; }));
+}
+
+Var clamp(const Var& x, double low, double high) {
+  const Real lo = low, hi = high;
+  return pointwise(
+      "clamp", x, [lo, hi](Real x) { return x < lo ? lo : x > hi ? hi : x; },
+      from_input([lo, hi](Real x, Real g) { return x < lo || x > hi ? Real(0) : g; }));
+}
+
+Var where(const Tensor& condition, const Var& a, const Var& b) {
+  const Tensor yes = pointwise(condition, [](Real c) { return Real(c != 0); });
+  const auto keep = [](Real mask, Real x) { return mask != 0 ? x : Real(0); };  // not mask * x:
+  const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(0) : x; };  // x may be NaN
+  const Tensor y = pointwise("where", yes, a.value(), keep) + pointwise("where", yes, b.value(), drop);
+  return record("where", y,
+                grad(a, [=](const Tensor& g) { return pointwise("where", yes, g, keep); }),
+                grad(b, [=](const Tensor& g) { return pointwise("where", yes, g, drop); }));
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,143 @@
+// Ops that treat each element alike, and the two-line way to write a new one:
+//
+//   Var exp(const Var& x) {
+//     return pointwise("exp", x, [](Real x) { return std::exp(x); },
+//                                from_output([](Real y, Real g) { return g * y; }));
+//   }
+//
+// Binary ops broadcast like NumPy's.
+#pragma once
+
+#include "engine/parallel.h"
+#include "engine/record.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// ---- Kernels on Tensors -------------------------------------------------------------------
+
+template <class F>
+Tensor pointwise(const Tensor& x, F f) {
+  Tensor out = Tensor::empty(x.shape());
+  parallel_for(x.size(), elements_per_chunk,
+               [f, y = out.mutable_data(), p = x.data()](Index i, Index end) {
+                 for (; i < end; ++i) y[i] = f(p[i]);
+               });
+  return out;
+}
+
+// How the flat index of a broadcast result maps to its two operands: rows of `inner` elements,
+// along which an operand's step is 0 or 1, and an offset per row.
+struct BroadcastPlan {
+  BroadcastPlan(const char* op, const Shape& a, const Shape& b);
+  Shape shape;
+  Index inner = 1, rows = 1;
+  Index step_a = 1, step_b = 1;
+  struct Offsets {
+    Index a, b;
+  };
+  Offsets offsets(Index row) const;
+
+ private:
+  Shape outer_;
+  std::array<Index, Shape::max_rank> strides_a_{}, strides_b_{};
+};
+
+template <class F>
+Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, F f) {
+  const BroadcastPlan plan(op, a.shape(), b.shape());
+  Tensor out = Tensor::empty(plan.shape);
+  Real* y = out.mutable_data();
+  const auto run = [f](Real* y, const Real* p, const Real* q, Index n, auto step_a, auto step_b) {
+    for (Index i = 0; i < n; ++i) y[i] = f(p[i * step_a], q[i * step_b]);
+  };
+  constexpr std::integral_constant<Index, 0> fixed;
+  constexpr std::integral_constant<Index, 1> moving;
+  const auto row_piece = [&](Index row, Index first, Index count) {
+    const auto [offset_a, offset_b] = plan.offsets(row);
+    const Real* p = a.data() + offset_a + first * plan.step_a;
+    const Real* q = b.data() + offset_b + first * plan.step_b;
+    Real* to = y + row * plan.inner + first;
+    if (plan.step_a && plan.step_b) run(to, p, q, count, moving, moving);
+    if (plan.step_a && !plan.step_b) run(to, p, q, count, moving, fixed);
+    if (!plan.step_a && plan.step_b) run(to, p, q, count, fixed, moving);
+    if (!plan.step_a && !plan.step_b) run(to, p, q, count, fixed, fixed);
+  };
+  if (plan.rows == 1) {
+    parallel_for(plan.inner, elements_per_chunk,
+                 [&](Index begin, Index end) { row_piece(0, begin, end - begin); });
+  } else {
+    parallel_for(plan.rows, std::max<Index>(1, elements_per_chunk / plan.inner),
+                 [&](Index row, Index end) {
+                   for (; row < end; ++row) row_piece(row, 0, plan.inner);
+                 });
+  }
+  return out;
+}
+
+// ---- A unary op from two lambdas ------------------------------------------------------------
+
+// The rule for the gradient says what must be kept for it: the output, or the input.
+template <class F>
+struct FromOutput {
+  F rule;
+};
+template <class F>
+struct FromInput {
+  F rule;
+};
+template <class F>
+FromOutput<F> from_output(F rule) {  // rule(y, g)
+  return {rule};
+}
+template <class F>
+FromInput<F> from_input(F rule) {  // rule(x, g)
+  return {rule};
+}
+
+template <class F, class G>
+Var pointwise(const char* op, const Var& x, F f, FromOutput<G> gradient) {
+  const Tensor y = pointwise(x.value(), f);
+  return record(op, y, grad(x, [op, y, rule = gradient.rule](const Tensor& g) {
+                  return pointwise(op, y, g, rule);
+                }));
+}
+template <class F, class G>
+Var pointwise(const char* op, const Var& x, F f, FromInput<G> gradient) {
+  return record(op, pointwise(x.value(), f),
+                grad(x, [op, X = x.value(), rule = gradient.rule](const Tensor& g) {
+                  return pointwise(op, X, g, rule);
+                }));
+}
+
+// ---- The ops ----------------------------------------------------------------------------------
+
+Tensor operator+(const Tensor& a, const Tensor& b);
+Tensor operator-(const Tensor& a, const Tensor& b);
+Tensor operator*(const Tensor& a, const Tensor& b);
+Tensor operator/(const Tensor& a, const Tensor& b);
+Tensor operator-(const Tensor& x);
+
+Var operator+(const Var& a, const Var& b);
+Var operator-(const Var& a, const Var& b);
+Var operator*(const Var& a, const Var& b);
+Var operator/(const Var& a, const Var& b);
+Var operator-(const Var& x);
+
+Var exp(const Var& x);
+Var log(const Var& x);
+Var log1p(const Var& x);
+Var sqrt(const Var& x);
+Var square(const Var& x);
+Var abs(const Var& x);  // gradient 0 at 0
+Var pow(const Var& x, double exponent);
+Var tanh(const Var& x);
+Var sigmoid(const Var& x);
+Var log_sigmoid(const Var& x);  // log(sigmoid(x)), finite for every finite x
+Var softplus(const Var& x);     // log(1 + exp(x)), finite for every finite x
+Var relu(const Var& x);
+Var leaky_relu(const Var& x, double slope = 0.01);
+Var clamp(const Var& x, double low, double high);  // gradient 1 inside and on the ends, else 0
+// condition != 0 ? a : b, all three broadcast; the condition gets no gradient.
+Var where(const Tensor& condition, const Var& a, const Var& b);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
