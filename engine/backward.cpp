@@ -53,9 +53,10 @@ Tensor checked_seed(const Var& root, Tensor seed) {
 }  // namespace
 
 Gradients backward(const Var& root, Tensor seed, Graph graph) {
+  seed = checked_seed(root, std::move(seed));
   Gradients gradients;
   Frontier frontier;
-  frontier.gradient_of(root.node(), root.output()).add(checked_seed(root, std::move(seed)));
+  frontier.gradient_of(root.node(), root.output()).add(std::move(seed));
   Accumulator unwanted;
   std::vector<Tensor> g;
   std::vector<Accumulator*> into;
@@ -71,18 +72,16 @@ Gradients backward(const Var& root, Tensor seed, Graph graph) {
       gradients.of_leaf_.emplace(std::move(current.node), std::move(g[0]));
       continue;
     }
+    node.released = graph == Graph::release;  // from now on: a rule may throw
     for (Edge& edge : node.edges) {
       into.clear();
       for (const Edge::Input& input : edge.inputs)
         into.push_back(input.node ? &frontier.gradient_of(input.node, input.output) : &unwanted);
       edge.rule(g, into);
       if (Tracer* tracer = Tracer::active()) tracer->on_backward(node.op, into);
-      if (graph == Graph::release) edge.rule = nullptr;  // frees what the closure captured
+      if (node.released) edge.rule = nullptr;  // frees what the closure captured
     }
-    if (graph == Graph::release) {
-      node.released = true;
-      node.edges.clear();
-    }
+    if (node.released) node.edges.clear();
   }
   return gradients;
 }

@@ -61,6 +61,7 @@ void Adam::step(const Gradients& gradients, double learning_rate, double gradien
   const double correction1 = 1 - std::pow(options_.beta1, steps_);
   const double correction2 = 1 - std::pow(options_.beta2, steps_);
   const Real b1 = options_.beta1, b2 = options_.beta2, scale = gradient_scale;
+  const Real c1 = 1 - options_.beta1, c2 = 1 - options_.beta2;  // 1 - b2 would lose float's digits
   const Real rate = learning_rate / correction1;
   const Real root = 1 / std::sqrt(correction2), epsilon = options_.epsilon;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
@@ -74,8 +75,8 @@ void Adam::step(const Gradients& gradients, double learning_rate, double gradien
                  [=, q = gradient.data()](Index k, Index end) {
                    for (; k < end; ++k) {
                      const Real g = scale * q[k];
-                     m[k] = b1 * m[k] + (1 - b1) * g;
-                     v[k] = b2 * v[k] + (1 - b2) * g * g;
+                     m[k] = b1 * m[k] + c1 * g;
+                     v[k] = b2 * v[k] + c2 * g * g;
                      p[k] -= rate * m[k] / (root * std::sqrt(v[k]) + epsilon);
                    }
                  });

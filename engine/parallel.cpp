@@ -49,7 +49,7 @@ class ThreadPool {
     n_ = n, grain_ = grain, body_ = &body, chunks_ = (n + grain - 1) / grain;
     done_.store(0, std::memory_order_relaxed);
     const std::uint64_t job = (ticket_.load() >> 32) + 1;
-    ticket_.store(job << 32);  // publishes the fields above
+    ticket_.store(job << 32 | chunks_);  // publishes the fields above
     if (sleepers_.load() > 0) {
       std::lock_guard lock(sleep_);
       wake_.notify_all();
@@ -61,15 +61,16 @@ class ThreadPool {
   }
 
  private:
-  // The ticket holds the job's number and the next chunk of it, so that a worker that wakes late
-  // cannot take a chunk of a job that is over. A chunk taken keeps the job's fields alive.
+  // The ticket holds the job's number and how many of its chunks nobody has taken, so that a worker
+  // that wakes late cannot take a chunk of a job that is over. Only a chunk taken keeps the job's
+  // fields alive: before that, they may already belong to the next job.
   void take_chunks(std::uint32_t job) {
     std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
     while (static_cast<std::uint32_t>(ticket >> 32) == job) {
-      const Index chunk = static_cast<std::uint32_t>(ticket);
-      if (chunk >= chunks_.load(std::memory_order_relaxed)) return;
-      if (!ticket_.compare_exchange_weak(ticket, ticket + 1, std::memory_order_acq_rel)) continue;
-      run_chunk(chunk);
+      const Index left = static_cast<std::uint32_t>(ticket);
+      if (left == 0) return;
+      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
+      run_chunk(chunks_ - left);
       ticket = ticket_.load(std::memory_order_acquire);
     }
   }
@@ -115,8 +116,8 @@ class ThreadPool {
   std::atomic<bool> stopping_ = false;
   std::atomic<int> sleepers_ = 0;
   std::atomic<std::uint64_t> ticket_ = 0;
-  std::atomic<Index> chunks_ = 0, done_ = 0;
-  Index n_ = 0, grain_ = 0;
+  std::atomic<Index> done_ = 0;
+  Index n_ = 0, grain_ = 0, chunks_ = 0;
   const std::function<void(Index, Index)>* body_ = nullptr;
   std::exception_ptr error_;
 };

@@ -78,9 +78,16 @@ struct Node {
 std::vector<Var> record_node(const char* op, std::vector<Tensor> values, std::vector<Edge> edges);
 Edge make_edge(std::span<const Var> inputs);
 
-// Calls a closure the way it is written: f(g), f(g0, g1), f(g0, g1, g2) or f(span of all g),
-// each optionally with the accumulators behind.
+// A closure is written as f(g), f(g0, g1), f(g0, g1, g2) or f(span of all g), each optionally with
+// the accumulators behind; it is called the way it is written.
 template <class F, class... Into>
+concept Callable = std::invocable<F&, const Tensor&, Into...> ||
+                   std::invocable<F&, const Tensor&, const Tensor&, Into...> ||
+                   std::invocable<F&, const Tensor&, const Tensor&, const Tensor&, Into...> ||
+                   std::invocable<F&, std::span<const Tensor>, Into...>;
+
+template <class F, class... Into>
+  requires Callable<F, Into...>
 decltype(auto) call_rule(F& f, std::span<const Tensor> g, Into&&... into) {
   using T = const Tensor&;
   if constexpr (std::invocable<F&, T, Into...>) {
@@ -100,7 +107,7 @@ Edge grad(const Var& x, F f) {
   Edge edge = make_edge({&x, 1});
   if (edge.inputs.empty()) return edge;
   edge.rule = [f = std::move(f)](std::span<const Tensor> g, std::span<Accumulator* const> into) {
-    if constexpr (requires { into[0]->add(call_rule(f, g)); }) {
+    if constexpr (Callable<const F>) {
       into[0]->add(call_rule(f, g));
     } else {
       call_rule(f, g, *into[0]);
@@ -117,7 +124,7 @@ Edge joint_grad(std::span<const Var> inputs, F f) {
   Edge edge = make_edge(inputs);
   if (edge.inputs.empty()) return edge;
   edge.rule = [f = std::move(f)](std::span<const Tensor> g, std::span<Accumulator* const> into) {
-    if constexpr (requires { call_rule(f, g, into); }) {
+    if constexpr (Callable<const F, decltype(into)>) {
       call_rule(f, g, into);
     } else {
       const auto gradients = call_rule(f, g);
@@ -175,7 +182,7 @@ std::array<Var, N> override_gradient(const char* op, const Tensor (&values)[N],
 }
 template <class F>
 Var override_gradient(const char* op, Tensor value, std::initializer_list<Var> inputs, F rule) {
-  if constexpr (std::convertible_to<std::invoke_result_t<F, const Tensor&>, Tensor>) {
+  if constexpr (std::is_invocable_r_v<Tensor, F&, const Tensor&>) {
     if (inputs.size() != 1)
       fail(op, "the rule gives 1 gradient for ", inputs.size(), " inputs; return grads(...)");
     return record(op, std::move(value), grad(*inputs.begin(), std::move(rule)));

@@ -7,7 +7,12 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-Tensor Tensor::empty(const Shape& shape) { return {shape, Buffer(shape.size())}; }
+Tensor Tensor::empty(const Shape& shape) {
+  Tensor out;
+  out.shape_ = shape;
+  out.buffer_ = Buffer(shape.size());
+  return out;
+}
 
 Tensor::Tensor(Real value) : buffer_(1) { *buffer_.data() = value; }
 
@@ -47,7 +52,9 @@ Real Tensor::item() const {
 
 Tensor Tensor::reshape(const Shape& shape) const {
   if (shape.size() != size()) fail("reshape", "cannot make ", shape, " of ", shape_);
-  return {shape, buffer_};
+  Tensor out = *this;
+  out.shape_ = shape;
+  return out;
 }
 
 Tensor add(const Tensor& a, const Tensor& b) {
@@ -79,7 +86,7 @@ static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner
   Real* y = out.mutable_data();
   const Index block = 256;
   const Index blocks = (inner + block - 1) / block;
-  parallel_for(outer * blocks, std::max<Index>(1, elements_per_chunk / (summed * block)),
+  parallel_for(outer * blocks, 1 + elements_per_chunk / (1 + summed * block),
                [&, p = x.data()](Index begin, Index end) {
                  for (Index task = begin; task < end; ++task) {
                    const Index o = task / blocks, first = task % blocks * block;
@@ -111,7 +118,7 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     }
     for (int i = 0; i < axis; ++i) outer *= out.size(i);
     for (int i = last; i < x.rank(); ++i) inner *= out.size(i);
-    if (summed > 1) out = sum_middle(out, outer, summed, inner, reduced);
+    if (summed != 1) out = sum_middle(out, outer, summed, inner, reduced);
     axis = last + 1;
   }
   return out.reshape(shape);

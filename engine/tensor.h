@@ -37,7 +37,6 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;  // the same buffer under another shape
 
  private:
-  Tensor(const Shape& shape, Buffer buffer) : shape_(shape), buffer_(std::move(buffer)) {}
   Shape shape_;
   Buffer buffer_;
 };

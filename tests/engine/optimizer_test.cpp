@@ -1,0 +1,209 @@
+#include "engine/optimizer.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <memory>
+
+#include "engine/parallel.h"
+#include "engine/random.h"
+#include "ops/pointwise.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+constexpr double precision = sizeof(Real) == sizeof(double) ? 1e-14 : 5e-7;
+
+// A bag of parameters whose gradients the test chooses.
+struct Model : Module {
+  Parameter& weight = add_parameter("weight", Random(1).normal({37}));
+  Parameter& bias = add_parameter("bias", Tensor({2}, {1, -1}));
+  Parameter& unused = add_parameter("unused", Tensor({2}, {5, 6}));
+};
+
+Tensor chosen_gradient(const Shape& shape, int step) {
+  return Random(2, Purpose::testing, step).normal(shape);
+}
+
+// The gradients of weight and bias at a step; `unused` has none.
+Gradients gradients_at(const Model& model, int step) {
+  const Var both =
+      record("chosen", Tensor(0),
+             grad(model.weight, [=](const Tensor&) { return chosen_gradient({37}, 2 * step); }),
+             grad(model.bias, [=](const Tensor&) { return chosen_gradient({2}, 2 * step + 1); }));
+  return backward(both);
+}
+
+std::vector<double> as_doubles(const Tensor& x) { return {x.data(), x.data() + x.size()}; }
+
+void expect_near(const Tensor& found, const std::vector<double>& expected, double tolerance) {
+  for (Index i = 0; i < found.size(); ++i)
+    ASSERT_NEAR(found[i], expected[i], tolerance * std::max(1.0, std::abs(expected[i])))
+        << "element " << i;
+}
+
+TEST(SGD, AgreesWithAPlainLoop) {
+  Model model;
+  SGD sgd(model.parameters());
+  std::vector<double> p = as_doubles(model.weight.value());
+  for (int step = 1; step <= 20; ++step) {
+    const double rate = 0.1 / step, scale = 0.5;
+    sgd.step(gradients_at(model, step), rate, scale);
+    const Tensor g = chosen_gradient({37}, 2 * step);
+    for (int i = 0; i < 37; ++i) p[i] -= rate * scale * g[i];
+    expect_near(model.weight.value(), p, 5 * precision);
+  }
+  EXPECT_EQ(sgd.steps(), 20);
+}
+
+TEST(Adam, AgreesWithAPlainLoop) {
+  const double b1 = 0.8, b2 = 0.999, epsilon = 1e-6, rate = 0.03, scale = 0.25;
+  Model model;
+  Adam adam(model.parameters(), {b1, b2, epsilon});
+  std::vector<double> p = as_doubles(model.weight.value()), m(37), v(37);
+  for (int step = 1; step <= 20; ++step) {
+    adam.step(gradients_at(model, step), rate, scale);
+    const Tensor gradient = chosen_gradient({37}, 2 * step);
+    for (int i = 0; i < 37; ++i) {
+      const double g = scale * gradient[i];
+      m[i] = b1 * m[i] + (1 - b1) * g;
+      v[i] = b2 * v[i] + (1 - b2) * g * g;
+      const double m_hat = m[i] / (1 - std::pow(b1, step)), v_hat = v[i] / (1 - std::pow(b2, step));
+      p[i] -= rate * m_hat / (std::sqrt(v_hat) + epsilon);
+    }
+    expect_near(model.weight.value(), p, precision);
+  }
+}
+
+TEST(Adam, FirstStepIsTheLearningRateWhateverTheGradientsSize) {
+  for (double scale : {1e-3, 1.0, 1e6}) {
+    Model model;
+    const Tensor before = model.weight.value();
+    Adam adam(model.parameters(), {0.9, 0.999, 0});
+    adam.step(gradients_at(model, 1), 0.01, scale);
+    for (Index i = 0; i < 37; ++i)
+      EXPECT_NEAR(std::abs(model.weight.value()[i] - before[i]), 0.01, 0.01 * 20 * precision);
+  }
+}
+
+TEST(Optimizer, ParameterWithoutAGradientIsLeftAlone) {
+  Model model;
+  Adam adam(model.parameters());
+  SGD sgd(model.parameters());
+  const auto version = model.unused.version(), used_version = model.bias.version();
+  adam.step(gradients_at(model, 1), 0.1);
+  sgd.step(gradients_at(model, 1), 0.1);
+  EXPECT_EQ(model.unused.value().values(), (std::vector<Real>{5, 6}));
+  EXPECT_EQ(model.unused.version(), version);
+  EXPECT_EQ(model.bias.version(), used_version + 2);
+}
+
+TEST(Optimizer, WritesInPlaceUnlessAClosureSharesTheBuffer) {
+  Model model;
+  SGD sgd(model.parameters());
+  const Real* buffer = model.bias.value().data();
+  sgd.step(gradients_at(model, 1), 0.1);
+  EXPECT_EQ(model.bias.value().data(), buffer);
+  const std::vector<Real> old = model.bias.value().values();
+  const Var y = square(model.bias);  // its closure holds the value
+  sgd.step(gradients_at(model, 2), 0.1);
+  EXPECT_NE(model.bias.value().data(), buffer);
+  EXPECT_NE(model.bias.value().values(), old);
+  const Tensor gradient = backward(y, Tensor({2}, {1, 1}))[model.bias];
+  EXPECT_EQ(gradient.values(), (std::vector<Real>{2 * old[0], 2 * old[1]}));
+}
+
+TEST(Optimizer, GradientThatIsTheParameterItselfIsReadBeforeItIsOverwritten) {
+  struct One : Module {
+    Parameter& p = add_parameter("p", Tensor({2}, {3, 4}));
+  } model;
+  const Var y = override_gradient("half_square", Tensor(0), {model.p.var()},
+                                  [P = model.p.value()](const Tensor&) { return P; });
+  SGD sgd(model.parameters());
+  sgd.step(backward(y), 0.5);
+  EXPECT_EQ(model.p.value().values(), (std::vector<Real>{1.5, 2}));
+}
+
+TEST(Optimizer, GlobalNormIsTheNormOfAllGradientsTogether) {
+  Model model;
+  const Gradients gradients = gradients_at(model, 3);
+  double squares = 0;
+  for (const Tensor& g : {gradients[model.weight], gradients[model.bias]})
+    for (Index i = 0; i < g.size(); ++i) squares += static_cast<double>(g[i]) * g[i];
+  EXPECT_NEAR(global_norm(gradients, model.parameters()), std::sqrt(squares), 1e-13);
+  EXPECT_EQ(global_norm(Gradients(), model.parameters()), 0);
+}
+
+TEST(Optimizer, GlobalNormOfALongGradient) {
+  struct Large : Module {
+    Parameter& p = add_parameter("p", Tensor::zeros({100003}));
+  } model;
+  const Tensor g = Random(5).normal({100003});
+  double squares = 0;
+  for (Index i = 0; i < g.size(); ++i) squares += static_cast<double>(g[i]) * g[i];
+  const Var y = record("f", Tensor(0), grad(model.p, [g](const Tensor&) { return g; }));
+  EXPECT_NEAR(global_norm(backward(y), model.parameters()), std::sqrt(squares), 1e-10);
+}
+
+TEST(Optimizer, LinearWarmup) {
+  EXPECT_EQ(linear_warmup(1, 4), 0.25);
+  EXPECT_EQ(linear_warmup(3, 4), 0.75);
+  EXPECT_EQ(linear_warmup(4, 4), 1);
+  EXPECT_EQ(linear_warmup(1000, 4), 1);
+  EXPECT_EQ(linear_warmup(1, 1), 1);
+  EXPECT_EQ(linear_warmup(1, 0), 1);
+}
+
+TEST(Adam, StateIsNamedAfterTheParameters) {
+  Model model;
+  Adam adam(model.parameters());
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : adam.state()) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"adam.m.weight", "adam.v.weight", "adam.m.bias",
+                                             "adam.v.bias", "adam.m.unused", "adam.v.unused"}));
+  EXPECT_EQ(adam.state()[0].tensor->shape(), model.weight.shape());
+}
+
+TEST(Adam, GoesOnFromItsStateWithTheSameBits) {
+  Model whole, resumed;
+  Adam adam(whole.parameters());
+  for (int step = 1; step <= 3; ++step) adam.step(gradients_at(whole, step), 0.01);
+  Adam later(resumed.parameters());
+  for (std::size_t i = 0; i < adam.state().size(); ++i)
+    *later.state()[i].tensor = *adam.state()[i].tensor;
+  for (std::size_t i = 0; i < whole.parameters().size(); ++i)
+    resumed.parameters()[i].parameter->mutable_value() = whole.parameters()[i].parameter->value();
+  later.set_steps(adam.steps());
+  for (int step = 4; step <= 6; ++step) {
+    adam.step(gradients_at(whole, step), 0.01);
+    later.step(gradients_at(resumed, step), 0.01);
+  }
+  EXPECT_EQ(resumed.weight.value().values(), whole.weight.value().values());
+  EXPECT_EQ(resumed.bias.value().values(), whole.bias.value().values());
+}
+
+TEST(Optimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
+  struct Large : Module {
+    Parameter& p = add_parameter("p", Random(3).normal({100000}));
+  };
+  const auto trained = [](int count, bool use_adam) {
+    set_threads(count);
+    Large model;
+    std::unique_ptr<Optimizer> optimizer = std::make_unique<SGD>(model.parameters());
+    if (use_adam) optimizer = std::make_unique<Adam>(model.parameters());
+    for (int step = 0; step < 5; ++step) {
+      const Gradients gradients = backward(tanh(model.p), Random(4).normal({100000}));
+      optimizer->step(gradients, 0.01, 1 / global_norm(gradients, model.parameters()));
+    }
+    return model.p.value().values();
+  };
+  const int before = threads();
+  for (bool use_adam : {false, true}) {
+    const std::vector<Real> expected = trained(1, use_adam);
+    for (int count : {2, 3}) EXPECT_EQ(trained(count, use_adam), expected) << count << " threads";
+  }
+  set_threads(before);
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,431 @@
+#include "engine/record.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "engine/backward.h"
+#include "ops/pointwise.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+template <class F>
+std::string error_of(F f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+using Reals = std::vector<Real>;
+
+Index live_bytes() { return memory_use().live_bytes; }
+
+Index bytes_of(const Shape& shape) {
+  const Index before = live_bytes();
+  const Tensor x = Tensor::empty(shape);
+  return live_bytes() - before;
+}
+
+Tensor unchanged(const Tensor& g) { return g; }
+
+TEST(Leaf, IsItsOwnHistory) {
+  const Var x = Var::leaf(Tensor({2}, {1, 2}));
+  EXPECT_TRUE(x.requires_grad());
+  EXPECT_EQ(backward(x, Tensor({2}, {3, 4}))[x].values(), (Reals{3, 4}));
+}
+
+TEST(Constant, HasNoHistory) {
+  const Var c = Tensor(2), d = Real(3);
+  EXPECT_FALSE(c.requires_grad());
+  EXPECT_FALSE((c * d).requires_grad());
+  EXPECT_EQ((c * d).item(), 6);
+}
+
+TEST(Detach, SharesTheValueWithoutTheHistory) {
+  const Var x = Var::leaf(Tensor({2}, {1, 2}));
+  const Var y = square(x), d = y.detach();
+  EXPECT_FALSE(d.requires_grad());
+  EXPECT_EQ(d.value().data(), y.value().data());
+  const Gradients gradients = backward(y * d, Tensor({2}, {1, 1}));  // only one factor counts
+  EXPECT_EQ(gradients[x].values(), (Reals{2 * 1 * 1, 2 * 2 * 4}));
+}
+
+TEST(Record, OneClosurePerInputRunsOnce) {
+  const Var x = Var::leaf(Tensor(1)), y = Var::leaf(Tensor(1)), constant = Tensor(1);
+  int x_runs = 0, y_runs = 0, constant_runs = 0;
+  const auto counting = [](int& runs, Real factor) {
+    return [&runs, factor](const Tensor& g) {
+      ++runs;
+      return g * Tensor(factor);
+    };
+  };
+  const Var z = record("f", Tensor(0), grad(x, counting(x_runs, 2)), grad(y, counting(y_runs, 3)),
+                       grad(constant, counting(constant_runs, 5)));
+  const Gradients gradients = backward(z);
+  EXPECT_EQ(gradients[x].item(), 2);
+  EXPECT_EQ(gradients[y].item(), 3);
+  EXPECT_EQ(x_runs, 1);
+  EXPECT_EQ(y_runs, 1);
+  EXPECT_EQ(constant_runs, 0);
+}
+
+TEST(Record, ClosureOfAConstantIsDroppedWithAllItCaptured) {
+  const Var x = Var::leaf(Tensor(1)), constant = Tensor(1);
+  const Index big = bytes_of({10000}), before = live_bytes();
+  Tensor captured = Tensor::zeros({10000});
+  const Edge edge = grad(constant, [captured](const Tensor&) { return captured; });
+  const Edge joint = joint_grad({constant}, [captured](const Tensor&) { return grads(captured); });
+  EXPECT_EQ(live_bytes() - before, big);
+  captured = Tensor();
+  EXPECT_EQ(live_bytes(), before);
+}
+
+TEST(Record, ClosureOfAVariableKeepsWhatItCaptured) {
+  const Var x = Var::leaf(Tensor(1));
+  const Index big = bytes_of({10000}), before = live_bytes();
+  Tensor captured = Tensor::zeros({10000});
+  Edge edge = grad(x, [captured](const Tensor&) { return captured; });
+  captured = Tensor();
+  EXPECT_EQ(live_bytes() - before, big);
+  edge = Edge();
+  EXPECT_EQ(live_bytes(), before);
+}
+
+TEST(Record, NodeDoesNotHoldItsValue) {
+  const Var x = Var::leaf(Tensor::zeros({10000}));
+  const Index big = bytes_of({10000}), before = live_bytes();
+  const Var y = exp(x + x);  // the sum is needed by nobody: exp keeps its output
+  EXPECT_EQ(live_bytes() - before, big);
+}
+
+TEST(Record, UnusedOutputArrivesAsZerosOfItsShape) {
+  const Var x = Var::leaf(Tensor({2}, {5, 7}));
+  std::vector<Tensor> seen;
+  const auto [a, b, c] =
+      record<3>("split", {Tensor({2}, {1, 2}), Tensor({2, 2}, {1, 2, 3, 4}), Tensor(9)},
+                grad(x, [&seen](const Tensor& ga, const Tensor& gb, const Tensor& gc) {
+                  seen = {ga, gb, gc};
+                  return ga;
+                }));
+  EXPECT_EQ(c.output(), 2);
+  EXPECT_EQ(backward(a, Tensor({2}, {3, 4}))[x].values(), (Reals{3, 4}));
+  EXPECT_EQ(seen[0].values(), (Reals{3, 4}));
+  EXPECT_EQ(seen[1].shape(), (Shape{2, 2}));
+  EXPECT_EQ(seen[1].values(), (Reals{0, 0, 0, 0}));
+  EXPECT_EQ(seen[2].shape(), Shape());
+  EXPECT_EQ(seen[2].item(), 0);
+}
+
+TEST(Record, OutputsMeetInOneBackward) {
+  const Var x = Var::leaf(Tensor(3));
+  int runs = 0;
+  const auto [a, b] = record<2>("both", {Tensor(3), Tensor(9)},
+                                grad(x, [&runs](const Tensor& ga, const Tensor& gb) {
+                                  ++runs;
+                                  return ga + gb * Tensor(6);
+                                }));
+  EXPECT_EQ(backward(a * Real(10) + b)[x].item(), 16);
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(Record, ClosuresMayBeWrittenInEveryForm) {
+  const Var x = Var::leaf(Tensor(1));
+  using Span = std::span<const Tensor>;
+  const auto gradient_of = [&x](Edge edge) {
+    const auto outputs = record<2>("two", {Tensor(0), Tensor(0)}, std::move(edge));
+    return backward(outputs[0] * Real(2) + outputs[1] * Real(3))[x].item();
+  };
+  EXPECT_EQ(gradient_of(grad(x, [](const Tensor& a, const Tensor& b) { return a + b; })), 5);
+  EXPECT_EQ(gradient_of(grad(x, [](Span g) { return g[0] + g[1]; })), 5);
+  EXPECT_EQ(gradient_of(grad(
+                x, [](const Tensor& a, const Tensor& b, Accumulator& into) { into.add(a + b); })),
+            5);
+  EXPECT_EQ(gradient_of(grad(x, [](Span g, Accumulator& into) { into.add(g[1]); })), 3);
+  const auto one = [&x](Edge edge) { return backward(record("f", Tensor(0), edge))[x].item(); };
+  EXPECT_EQ(one(grad(x, [](const Tensor& g, Accumulator& into) { into.add(g); })), 1);
+  EXPECT_EQ(one(grad(x, [](const Tensor&) { return Real(4); })), 4);
+}
+
+TEST(JointGrad, ReturnsOneGradientPerInput) {
+  const Var x = Var::leaf(Tensor(3)), y = Var::leaf(Tensor(5));
+  const Var z = record("multiply", Tensor(15), joint_grad({x, y}, [](const Tensor& g) {
+                         return grads(g * Tensor(5), g * Tensor(3));
+                       }));
+  const Gradients gradients = backward(z);
+  EXPECT_EQ(gradients[x].item(), 5);
+  EXPECT_EQ(gradients[y].item(), 3);
+}
+
+TEST(JointGrad, AddsIntoTheAccumulatorsThatAreWanted) {
+  const Var x = Var::leaf(Tensor(3)), constant = Tensor(5), y = Var::leaf(Tensor(5));
+  std::vector<bool> wanted;
+  const Var z =
+      record("f", Tensor(15),
+             joint_grad({x, constant, y}, [&](const Tensor& g, std::span<Accumulator* const> into) {
+               for (const Accumulator* gradient : into) wanted.push_back(gradient->wanted());
+               into[0]->add(g * Tensor(2));
+               into[1]->add(g);
+               into[2]->add(g * Tensor(7));
+             }));
+  const Gradients gradients = backward(z);
+  EXPECT_EQ(gradients[x].item(), 2);
+  EXPECT_EQ(gradients[y].item(), 7);
+  EXPECT_EQ(wanted, (std::vector<bool>{true, false, true}));
+}
+
+TEST(JointGrad, UndefinedTensorStandsForNoGradient) {
+  const Var x = Var::leaf(Tensor({2}, {1, 2})), y = Var::leaf(Tensor(5));
+  const Var z = record("f", Tensor(0),
+                       joint_grad({x, y}, [](const Tensor& g) { return grads(Tensor(), g); }));
+  const Gradients gradients = backward(z);
+  EXPECT_EQ(gradients[x].values(), (Reals{0, 0}));
+  EXPECT_EQ(gradients[y].item(), 1);
+}
+
+TEST(JointGrad, SameInputTwiceGetsBothGradients) {
+  const Var x = Var::leaf(Tensor(3));
+  const Var z = record("f", Tensor(9), joint_grad({x, x}, [](const Tensor& g) {
+                         return grads(g * Tensor(2), g * Tensor(5));
+                       }));
+  EXPECT_EQ(backward(z)[x].item(), 7);
+}
+
+// sum = beta * sum + 10, the way BLAS does it.
+struct Product {
+  std::vector<Real>& betas;
+  void operator()(Tensor& sum, Real beta) const {
+    betas.push_back(beta);
+    Real* y = sum.mutable_data();
+    for (Index i = 0; i < sum.size(); ++i) y[i] = (beta == 0 ? 0 : beta * y[i]) + 10;
+  }
+};
+
+TEST(Accumulator, FirstProductOverwritesLaterOnesAdd) {
+  Accumulator gradient(Shape{2});
+  std::vector<Real> betas;
+  gradient.add_product(Product{betas});
+  gradient.add_product(Product{betas});
+  gradient.add(Tensor({2}, {1, 2}));
+  gradient.add_product(Product{betas});
+  EXPECT_EQ(betas, (Reals{0, 1, 1}));
+  EXPECT_EQ(gradient.take().values(), (Reals{31, 32}));
+}
+
+TEST(Accumulator, ProductLeavesABorrowedTensorAlone) {
+  const Tensor g({2}, {1, 2});
+  Accumulator gradient(g.shape());
+  std::vector<Real> betas;
+  gradient.add(g);
+  EXPECT_EQ(gradient.sum().data(), g.data()) << "the first contribution is borrowed";
+  gradient.add_product(Product{betas});
+  EXPECT_EQ(betas, Reals{1});
+  EXPECT_EQ(gradient.sum().values(), (Reals{11, 12}));
+  EXPECT_EQ(g.values(), (Reals{1, 2}));
+}
+
+TEST(Accumulator, ThirdContributionIsAddedInPlace) {
+  const Tensor a({2}, {1, 2}), b({2}, {3, 4});
+  Accumulator gradient(a.shape());
+  gradient.add(a);
+  gradient.add(b);
+  const Real* sum = gradient.sum().data();
+  gradient.add(a);
+  EXPECT_EQ(gradient.sum().data(), sum);
+  EXPECT_EQ(gradient.take().values(), (Reals{5, 8}));
+  EXPECT_EQ(a.values(), (Reals{1, 2}));
+  EXPECT_EQ(b.values(), (Reals{3, 4}));
+}
+
+TEST(Accumulator, UnwantedComputesNothing) {
+  Accumulator unwanted;
+  std::vector<Real> betas;
+  unwanted.add_product(Product{betas});
+  unwanted.add(Tensor(1));
+  EXPECT_TRUE(betas.empty());
+  EXPECT_FALSE(unwanted.sum().defined());
+}
+
+TEST(Accumulator, EmptyOneGivesZeros) {
+  EXPECT_EQ(Accumulator(Shape{3}).take().values(), (Reals{0, 0, 0}));
+}
+
+TEST(NoGrad, RecordsNothingAndNests) {
+  const Var x = Var::leaf(Tensor(2));
+  {
+    const NoGrad outer;
+    EXPECT_FALSE(square(x).requires_grad());
+    {
+      const NoGrad inner;
+      EXPECT_FALSE(square(x).requires_grad());
+    }
+    EXPECT_FALSE(square(x).requires_grad()) << "the inner one switched recording on";
+    EXPECT_FALSE(grad_enabled());
+  }
+  EXPECT_TRUE(square(x).requires_grad());
+}
+
+TEST(NoGrad, IsUndoneByAnException) {
+  EXPECT_THROW(
+      {
+        const NoGrad no_grad;
+        fail("test", "leaves the scope");
+      },
+      Error);
+  EXPECT_TRUE(grad_enabled());
+}
+
+TEST(NoGrad, IsOfOneThread) {
+  const NoGrad no_grad;
+  bool elsewhere = false;
+  std::thread([&] { elsewhere = grad_enabled(); }).join();
+  EXPECT_TRUE(elsewhere);
+  EXPECT_FALSE(grad_enabled());
+}
+
+TEST(Unbroadcasting, ClosureMayReturnTheLargerShape) {
+  const Tensor large({2, 3}, {1, 2, 3, 4, 5, 6});
+  for (const auto& [shape, expected] : std::vector<std::pair<Shape, Reals>>{
+           {{3}, {5, 7, 9}}, {{1, 3}, {5, 7, 9}}, {{2, 1}, {6, 15}}, {{}, {21}}, {{1, 1}, {21}}}) {
+    const Var x = Var::leaf(Tensor::zeros(shape));
+    const Var y = record("f", Tensor(0), grad(x, [large](const Tensor&) { return large; }));
+    const Tensor gradient = backward(y)[x];
+    EXPECT_EQ(gradient.shape(), shape);
+    EXPECT_EQ(gradient.values(), expected) << shape;
+  }
+}
+
+TEST(Unbroadcasting, GradientOfAWrongShapeFails) {
+  const Var x = Var::leaf(Tensor::zeros({2}));
+  const auto with_gradient = [&](Tensor g) {
+    return record("f", Tensor(0), grad(x, [g](const Tensor&) { return g; }));
+  };
+  EXPECT_EQ(error_of([&] { backward(with_gradient(Tensor::zeros({3}))); }),
+            "[sum_to] a gradient of shape (3) does not fit a value of shape (2)");
+  EXPECT_EQ(error_of([&] { backward(with_gradient(Tensor(1))); }),
+            "[sum_to] a gradient of shape () does not fit a value of shape (2)");
+}
+
+TEST(OverrideGradient, OneInputOneOutput) {
+  const Var x = Var::leaf(Tensor({2}, {3, 4}));
+  const Var y = override_gradient("f", Tensor({2}, {30, 40}), {x},
+                                  [](const Tensor& g) { return g * Tensor(7); });
+  EXPECT_EQ(y.value().values(), (Reals{30, 40}));
+  EXPECT_EQ(backward(y, Tensor({2}, {1, 2}))[x].values(), (Reals{7, 14}));
+}
+
+TEST(OverrideGradient, ManyInputsOneOutput) {
+  const Var x = Var::leaf(Tensor(3)), constant = Tensor(4), y = Var::leaf(Tensor(5));
+  const Var z = override_gradient("f", Tensor(0), {x, constant, y}, [](const Tensor& g) {
+    return grads(g * Tensor(2), g, g * Tensor(6));
+  });
+  const Gradients gradients = backward(z);
+  EXPECT_EQ(gradients[x].item(), 2);
+  EXPECT_EQ(gradients[y].item(), 6);
+}
+
+TEST(OverrideGradient, ManyInputsManyOutputs) {
+  const Var x = Var::leaf(Tensor(3)), y = Var::leaf(Tensor(5));
+  const auto [a, b] =
+      override_gradient("f", {Tensor(1), Tensor(2)}, {x, y},
+                        [](const Tensor& ga, const Tensor& gb) { return grads(ga - gb, gb); });
+  EXPECT_EQ(a.item(), 1);
+  EXPECT_EQ(b.item(), 2);
+  const Gradients gradients = backward(a * Real(10) + b * Real(100));
+  EXPECT_EQ(gradients[x].item(), -90);
+  EXPECT_EQ(gradients[y].item(), 100);
+}
+
+TEST(OverrideGradient, OneInputManyOutputs) {
+  const Var x = Var::leaf(Tensor(3));
+  const auto [a, b] =
+      override_gradient("f", {Tensor(1), Tensor(2)}, {x},
+                        [](const Tensor& ga, const Tensor& gb) { return grads(ga * gb); });
+  EXPECT_EQ(backward(a * Real(10) + b * Real(100))[x].item(), 1000);
+}
+
+TEST(OverrideGradient, RuleMayAddIntoTheAccumulators) {
+  const Var x = Var::leaf(Tensor(3)), y = Var::leaf(Tensor(5));
+  const Var z = override_gradient("f", Tensor(1), {x, y},
+                                  [](const Tensor& g, std::span<Accumulator* const> into) {
+                                    into[0]->add(g);
+                                    into[1]->add(g + g);
+                                  });
+  const Gradients gradients = backward(z);
+  EXPECT_EQ(gradients[x].item(), 1);
+  EXPECT_EQ(gradients[y].item(), 2);
+}
+
+TEST(OverrideGradient, CountsMayBeKnownAtRunTimeOnly) {
+  for (int count : {1, 2, 5}) {
+    std::vector<Var> inputs;
+    std::vector<Tensor> values;
+    for (int i = 0; i < count; ++i) {
+      inputs.push_back(Var::leaf(Tensor(1)));
+      values.push_back(Tensor(Real(i)));
+    }
+    const std::vector<Var> outputs = override_gradient(
+        "reverse", values, std::span<const Var>(inputs),
+        [](std::span<const Tensor> g) { return std::vector<Tensor>(g.rbegin(), g.rend()); });
+    ASSERT_EQ(static_cast<int>(outputs.size()), count);
+    const Gradients gradients = backward(outputs[0], Tensor(8));
+    for (int i = 0; i < count; ++i)
+      EXPECT_EQ(gradients[inputs[i]].item(), i == count - 1 ? 8 : 0) << i << " of " << count;
+  }
+}
+
+TEST(OverrideGradient, WrongNumberOfGradientsFails) {
+  const Var x = Var::leaf(Tensor(3)), y = Var::leaf(Tensor(5));
+  const Var z = override_gradient("f", Tensor(1), {x, y}, [](const Tensor& g) { return grads(g); });
+  EXPECT_EQ(error_of([&] { backward(z); }), "[backward] a rule gave 1 gradients for 2 inputs");
+  EXPECT_EQ(error_of([&] {
+              override_gradient("f", Tensor(1), {x, y}, unchanged);
+            }),
+            "[f] the rule gives 1 gradient for 2 inputs; return grads(...)");
+}
+
+TEST(OverrideGradient, OfConstantsIsAConstant) {
+  const Var y = override_gradient("f", Tensor(1), {Var(Tensor(2))}, unchanged);
+  EXPECT_FALSE(y.requires_grad());
+  EXPECT_EQ(y.item(), 1);
+}
+
+TEST(OverrideGradient, StraightThroughRounding) {
+  const Var x = Var::leaf(Tensor({3}, {0.4, 1.6, -2.7}));
+  const Tensor rounded = pointwise(x.value(), [](Real v) { return std::round(v); });
+  const Var y = override_gradient("round", rounded, {x}, unchanged);
+  EXPECT_EQ(y.value().values(), (Reals{0, 2, -3}));
+  EXPECT_EQ(backward(square(y), Tensor({3}, {1, 1, 1}))[x].values(), (Reals{0, 4, -6}));
+}
+
+TEST(OverrideGradient, GradientClipping) {
+  const Var x = Var::leaf(Tensor({3}, {1, 10, -10}));
+  const Var y = override_gradient("clip_gradient", x.value(), {x}, [](const Tensor& g) {
+    return pointwise(g, [](Real v) { return std::clamp(v, Real(-5), Real(5)); });
+  });
+  EXPECT_EQ(y.value().data(), x.value().data());
+  EXPECT_EQ(backward(square(y), Tensor({3}, {1, 1, 1}))[x].values(), (Reals{2, 5, -5}));
+}
+
+// The paper's override, with 1 x 1 weights: gradients computed by hand.
+TEST(OverrideGradient, SelfNormalizingLayerOfOneUnit) {
+  const Var x = Var::leaf(Tensor(3)), W = Var::leaf(Tensor(2)), R = Var::leaf(Tensor(0.25));
+  const Tensor X = x.value(), w = W.value(), r = R.value(), z = X * w;
+  const auto [y, logdet] = override_gradient(
+      "self_normalizing", {z, Tensor(0)}, {x, W, R}, [=](const Tensor& gz, const Tensor& gl) {
+        const Tensor gx = gz * w;
+        return grads(gx, Tensor(0.5) * (gz * X + gl * r), Tensor(-0.5) * (gx * z + gl * w));
+      });
+  const Gradients gradients = backward(logdet - square(y) * Real(0.5));  // d_z = -z = -6
+  EXPECT_EQ(gradients[x].item(), -12);
+  EXPECT_EQ(gradients[W].item(), Real(0.5 * (-6 * 3 + 0.25)));
+  EXPECT_EQ(gradients[R].item(), Real(-0.5 * (-12 * 6 + 2)));
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,282 @@
+#include "engine/tensor.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <thread>
+
+#include "engine/parallel.h"
+#include "engine/random.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+template <class F>
+std::string error_of(F f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+// 0, 1, 2, ...: sums of them are exact.
+Tensor counting(const Shape& shape) {
+  Tensor out = Tensor::empty(shape);
+  std::iota(out.mutable_data(), out.mutable_data() + out.size(), Real(0));
+  return out;
+}
+
+// One element at a time: which element of `shape` does this element of x belong to?
+std::vector<Real> naive_sum_to(const Tensor& x, const Shape& shape) {
+  std::vector<double> sums(shape.size());
+  for (Index flat = 0; flat < x.size(); ++flat) {
+    Index rest = flat, target = 0, stride = 1;
+    for (int i = 1; i <= shape.rank(); ++i) {
+      target += shape[-i] == 1 ? 0 : rest % x.size(-i) * stride;
+      rest /= x.size(-i);
+      stride *= shape[-i];
+    }
+    sums[target] += x[flat];
+  }
+  return {sums.begin(), sums.end()};
+}
+
+void expect_sum_to_is_naive(const Shape& from, const Shape& to) {
+  const Tensor x = counting(from);
+  const Tensor sum = sum_to(x, to);
+  ASSERT_EQ(sum.shape(), to) << from << " to " << to;
+  ASSERT_EQ(sum.values(), naive_sum_to(x, to)) << from << " to " << to;
+}
+
+TEST(Tensor, DefaultIsUndefined) {
+  EXPECT_FALSE(Tensor().defined());
+  EXPECT_THROW(Tensor().item(), Error);
+}
+
+TEST(Tensor, RealIsAScalar) {
+  const Tensor x = Real(2.5);
+  EXPECT_EQ(x.rank(), 0);
+  EXPECT_EQ(x.item(), Real(2.5));
+}
+
+TEST(Tensor, ValuesMustFillTheShape) {
+  EXPECT_EQ(Tensor({2, 2}, {1, 2, 3, 4})[2], 3);
+  EXPECT_EQ(error_of([] {
+              Tensor({2, 2}, {1, 2, 3});
+            }),
+            "[tensor] 3 values do not fill the shape (2, 2)");
+}
+
+TEST(Tensor, FactoriesFillEveryElement) {
+  EXPECT_EQ(Tensor::full({2, 3}, 7).values(), std::vector<Real>(6, 7));
+  EXPECT_EQ(Tensor::zeros({3}).values(), std::vector<Real>(3, 0));
+  EXPECT_EQ(Tensor::identity(3).values(), (std::vector<Real>{1, 0, 0, 0, 1, 0, 0, 0, 1}));
+  EXPECT_EQ(Tensor::identity(3).shape(), (Shape{3, 3}));
+}
+
+TEST(Tensor, MayBeEmpty) {
+  const Tensor x = Tensor::zeros({0, 3});
+  EXPECT_TRUE(x.defined());
+  EXPECT_EQ(x.size(), 0);
+  EXPECT_TRUE(x.values().empty());
+  EXPECT_EQ(add(x, x).shape(), (Shape{0, 3}));
+}
+
+TEST(Tensor, DataIsAlignedTo64Bytes) {
+  for (Index n : {1, 3, 17, 1000}) {
+    const Tensor x = Tensor::empty({n});
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(x.data()) % 64, 0u);
+  }
+}
+
+TEST(Tensor, ItemNeedsOneElement) {
+  EXPECT_EQ(Tensor({1, 1}, {4}).item(), 4);
+  EXPECT_EQ(error_of([] { Tensor::zeros({2}).item(); }),
+            "[item] one element expected, the shape is (2)");
+}
+
+TEST(Tensor, CopyIsAHandle) {
+  const Tensor x = counting({4});
+  EXPECT_FALSE(x.shared());
+  const Tensor y = x;
+  EXPECT_EQ(x.data(), y.data());
+  EXPECT_TRUE(x.shared());
+  EXPECT_TRUE(y.shared());
+}
+
+TEST(Tensor, WritingLeavesOtherCopiesAlone) {
+  const Tensor x = counting({100003});  // several chunks and a rest
+  Tensor y = x;
+  y.mutable_data()[5] = -1;
+  EXPECT_NE(x.data(), y.data());
+  EXPECT_EQ(x.values(), counting({100003}).values());
+  EXPECT_EQ(y[5], -1);
+  y.mutable_data()[5] = 5;
+  EXPECT_EQ(y.values(), x.values());
+}
+
+TEST(Tensor, OnlyOwnerIsWrittenInPlace) {
+  Tensor x = counting({4});
+  const Real* before = x.data();
+  { const Tensor gone = x; }
+  EXPECT_EQ(x.mutable_data(), before);
+}
+
+TEST(Tensor, CopiesAreWrittenFromSeveralThreadsAtOnce) {
+  const Tensor x = counting({1000});
+  std::vector<Tensor> copies(4, x);
+  std::vector<std::thread> writers;
+  for (int t = 0; t < 4; ++t)
+    writers.emplace_back([&copies, t] {
+      Real* p = copies[t].mutable_data();
+      for (Index i = 0; i < 1000; ++i) p[i] += Real(t + 1);
+    });
+  for (std::thread& writer : writers) writer.join();
+  EXPECT_EQ(x.values(), counting({1000}).values());
+  for (int t = 0; t < 4; ++t) EXPECT_EQ(copies[t][999], 1000 + t);
+}
+
+TEST(Tensor, ReshapeSharesTheBuffer) {
+  const Tensor x = counting({2, 6});
+  Tensor y = x.reshape({3, 4});
+  EXPECT_EQ(y.data(), x.data());
+  EXPECT_EQ(y.shape(), (Shape{3, 4}));
+  y.mutable_data()[0] = 9;
+  EXPECT_EQ(x[0], 0);
+  EXPECT_EQ(x.shape(), (Shape{2, 6}));
+}
+
+TEST(Tensor, ReshapeKeepsTheSize) {
+  EXPECT_EQ(error_of([] { counting({2, 6}).reshape({5}); }), "[reshape] cannot make (5) of (2, 6)");
+}
+
+TEST(Add, NeedsEqualShapes) {
+  EXPECT_EQ(add(counting({3}), counting({3})).values(), (std::vector<Real>{0, 2, 4}));
+  EXPECT_EQ(error_of([] {
+              add(counting({2}), counting({1, 2}));
+            }),
+            "[add] shapes differ: (2) and (1, 2)");
+}
+
+TEST(AddInto, WritesInPlaceWhenNobodyElseLooks) {
+  Tensor sum = counting({20000});
+  const Real* before = sum.data();
+  add_into(sum, counting({20000}));
+  EXPECT_EQ(sum.data(), before);
+  EXPECT_EQ(sum[19999], 2 * 19999);
+}
+
+TEST(AddInto, LeavesASharedBufferAlone) {
+  Tensor sum = counting({3});
+  const Tensor other = sum;
+  add_into(sum, counting({3}));
+  EXPECT_EQ(other.values(), (std::vector<Real>{0, 1, 2}));
+  EXPECT_EQ(sum.values(), (std::vector<Real>{0, 2, 4}));
+}
+
+TEST(AddInto, AddsATensorToItself) {
+  Tensor sum = counting({3});
+  add_into(sum, sum);
+  EXPECT_EQ(sum.values(), (std::vector<Real>{0, 2, 4}));
+}
+
+TEST(AddInto, NeedsEqualShapesAndChangesNothingIfTheyDiffer) {
+  Tensor sum = counting({2});
+  EXPECT_EQ(error_of([&] { add_into(sum, counting({3})); }), "[add] shapes differ: (2) and (3)");
+  const Tensor other = sum;
+  EXPECT_EQ(error_of([&] { add_into(sum, counting({3})); }), "[add] shapes differ: (2) and (3)");
+  EXPECT_EQ(sum.values(), (std::vector<Real>{0, 1}));
+}
+
+TEST(SumTo, AgreesWithANaiveLoopForAllSmallShapes) {
+  std::vector<Shape> shapes{{}};
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    if (shapes[i].rank() == 4) continue;
+    for (Index n : {0, 1, 2, 3}) {
+      Shape longer = shapes[i];
+      longer.push_back(n);
+      shapes.push_back(longer);
+    }
+  }
+  int pairs = 0;
+  for (const Shape& from : shapes)
+    for (const Shape& to : shapes)
+      if (broadcasts_to(to, from)) {
+        expect_sum_to_is_naive(from, to);
+        ++pairs;
+      }
+  EXPECT_GT(pairs, 2000);
+}
+
+TEST(SumTo, AgreesWithANaiveLoopForSeparatedAndLongAxes) {
+  expect_sum_to_is_naive({2, 3, 2, 3, 2, 3}, {1, 3, 1, 3, 1, 3});
+  expect_sum_to_is_naive({2, 3, 2, 3, 2, 3}, {2, 1, 2, 1, 2, 1});
+  expect_sum_to_is_naive({2, 3, 2, 3, 2, 3}, {2, 1, 1, 3});
+  expect_sum_to_is_naive({7, 1000}, {1000});  // more columns than one block holds
+  expect_sum_to_is_naive({1000, 7}, {7});
+  expect_sum_to_is_naive({1000, 7}, {1000, 1});
+  expect_sum_to_is_naive({3, 40, 300}, {3, 1, 300});
+  expect_sum_to_is_naive({3, 40, 300}, {1});
+}
+
+TEST(SumTo, SumOfNothingIsZero) {  // an empty batch
+  EXPECT_EQ(sum_to(Tensor::zeros({0, 3}), {3}).values(), std::vector<Real>(3, 0));
+  EXPECT_EQ(sum_to(Tensor::zeros({0, 3}), {}).item(), 0);
+}
+
+TEST(SumTo, SameShapeSharesTheBuffer) {
+  const Tensor x = counting({2, 3});
+  EXPECT_EQ(sum_to(x, {2, 3}).data(), x.data());
+  EXPECT_EQ(sum_to(counting({1, 3}), {3}).values(), (std::vector<Real>{0, 1, 2}));
+}
+
+TEST(SumTo, FailsWhenTheShapesDoNotBroadcast) {
+  EXPECT_EQ(error_of([] {
+              sum_to(counting({2, 3}), {2});
+            }),
+            "[sum_to] a gradient of shape (2, 3) does not fit a value of shape (2)");
+  EXPECT_EQ(error_of([] {
+              sum_to(counting({3}), {1, 3});
+            }),
+            "[sum_to] a gradient of shape (3) does not fit a value of shape (1, 3)");
+}
+
+TEST(SumTo, LongSumsKeepSmallTerms) {
+  Tensor x = Tensor::full({1001}, 1);
+  x.mutable_data()[0] = 16777216;  // 2^24: in float, adding 1 changes nothing
+  EXPECT_EQ(sum_to(x, {}).item(), 16777216 + 1000);
+}
+
+TEST(SumTo, GivesTheSameBitsOnAnyNumberOfThreads) {
+  const int before = threads();
+  const Tensor x = Random(3).normal({50, 40, 300});
+  for (const Shape& shape : {Shape{300}, Shape{40, 1}, Shape{50, 1, 300}, Shape{}}) {
+    set_threads(1);
+    const std::vector<Real> expected = sum_to(x, shape).values();
+    for (int count : {2, 3, 16}) {
+      set_threads(count);
+      EXPECT_EQ(sum_to(x, shape).values(), expected) << count << " threads to " << shape;
+    }
+  }
+  set_threads(before);
+}
+
+TEST(AllFinite, FindsOneBadElementAnywhere) {
+  EXPECT_TRUE(all_finite(counting({30000})));
+  EXPECT_TRUE(all_finite(Tensor::zeros({0})));
+  EXPECT_TRUE(all_finite(Tensor(std::numeric_limits<Real>::max())));
+  const Real infinity = std::numeric_limits<Real>::infinity();
+  for (Real bad : {std::numeric_limits<Real>::quiet_NaN(), infinity, -infinity})
+    for (Index at : {0, 8191, 8192, 29999}) {
+      Tensor x = counting({30000});
+      x.mutable_data()[at] = bad;
+      EXPECT_FALSE(all_finite(x)) << bad << " at " << at;
+    }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
