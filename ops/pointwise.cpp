@@ -112,13 +112,15 @@ Var square(const Var& x) {
 
 Var abs(const Var& x) {
   return pointwise("abs", x, [](Real x) { return std::abs(x); },
-                   from_input([](Real x, Real g) { return x > 0 ? g : x < 0 ? -g : Real(0); }));
+                   from_input([](Real x, Real g) { return x < 0 ? -g : x == 0 ? Real(0) : g; }));
 }
 
 Var pow(const Var& x, double exponent) {
   const Real n = exponent;
   return pointwise("pow", x, [n](Real x) { return std::pow(x, n); },
-                   from_input([n](Real x, Real g) { return g * n * std::pow(x, n - 1); }));
+                   from_input([n](Real x, Real g) {
+                     return n == 0 ? 0 * g : g * n * std::pow(x, n - 1);
+                   }));
 }
 
 Var tanh(const Var& x) {
@@ -150,7 +152,7 @@ Var softplus(const Var& x) {
 
 Var relu(const Var& x) {
   return pointwise("relu", x, [](Real x) { return x < 0 ? Real(0) : x; },
-                   from_input([](Real x, Real g) { return x > 0 ? g : Real(0); }));
+                   from_input([](Real x, Real g) { return x <= 0 ? Real(0) : g; }));
 }
 
 Var leaky_relu(const Var& x, double slope) {

@@ -46,6 +46,7 @@ template <class F>
 Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, F f) {
   const BroadcastPlan plan(op, a.shape(), b.shape());
   Tensor out = Tensor::empty(plan.shape);
+  if (out.size() == 0) return out;
   Real* y = out.mutable_data();
   const auto run = [f](Real* y, const Real* p, const Real* q, Index n, auto step_a, auto step_b) {
     for (Index i = 0; i < n; ++i) y[i] = f(p[i * step_a], q[i * step_b]);

@@ -1,0 +1,232 @@
+// Neighbouring axes are reduced as one group: x is seen as (outer, n, inner) and n goes away.
+// Groups follow one another; no copy with permuted axes is ever made.
+//
+// A group is cut into chunks of rows by its shape alone, and the chunks' results are reduced like
+// any other input: so the bits do not depend on the number of threads, and a sum of floats is
+// rounded once per group.
+#include "ops/reduce.h"
+
+#include <limits>
+
+#include "engine/parallel.h"
+#include "ops/pointwise.h"
+#include "ops/shape.h"
+#include "ops/vector_math.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+struct Reduction {
+  Reduction(const char* op, const Shape& from, const std::vector<int>& axes);
+
+  const Shape& shape(bool keep) const { return keep ? kept : dropped; }
+
+  std::array<bool, Shape::max_rank> reduced{};
+  Index count = 1;      // of elements behind each result
+  Shape kept, dropped;  // the result's shape: reduced axes have size 1, or are left out
+};
+
+Reduction::Reduction(const char* op, const Shape& from, const std::vector<int>& axes) {
+  for (int named : axes) {
+    const int axis = from.axis(op, named);
+    if (reduced[axis]) fail(op, "axis ", named, " of the shape ", from, " is named twice");
+    reduced[axis] = true;
+  }
+  if (axes.empty()) reduced.fill(true);
+  for (int axis = 0; axis < from.rank(); ++axis) {
+    kept.push_back(reduced[axis] ? 1 : from[axis]);
+    if (reduced[axis]) {
+      count *= from[axis];
+    } else {
+      dropped.push_back(from[axis]);
+    }
+  }
+}
+
+Reduction reduction_of_some(const char* op, const Shape& from, const std::vector<int>& axes) {
+  const Reduction reduction(op, from, axes);
+  if (reduction.count == 0) fail(op, "no elements to reduce in the shape ", from);
+  return reduction;
+}
+
+// ---- The kernel -----------------------------------------------------------------------------
+
+struct Extent {
+  Index outer = 1, n = 1, inner = 1;
+};
+
+constexpr Index max_width = 256;   // columns reduced together: their accumulators fit the L1 cache
+constexpr Index lanes_width = 64;  // fewer columns than this: several rows at once, each in a lane
+
+// result[i] = p[i] o p[stride + i] o p[2 stride + i] o ... for each of `width` columns. Lanes
+// without dependencies between them are what lets the compiler use vector instructions.
+template <class Acc, class In, class Out, class Combine>
+void fold_rows(const In* p, Index rows, Index stride, Index width, Out* result, Combine combine) {
+  Index lanes = 1;
+  if (width == stride)
+    while (2 * lanes <= rows && 2 * lanes * width <= lanes_width) lanes *= 2;
+  Acc acc[max_width];
+  const auto take = [&](const In* from, Index count) {
+    for (Index i = 0; i < count; ++i) acc[i] = combine(acc[i], static_cast<Acc>(from[i]));
+  };
+  std::copy_n(p, lanes * width, acc);
+  Index row = lanes;
+  for (; row + lanes <= rows; row += lanes) take(p + row * stride, lanes * width);
+  take(p + row * stride, (rows - row) * width);
+  for (lanes /= 2; lanes > 0; lanes /= 2)
+    for (Index i = 0; i < lanes * width; ++i) acc[i] = combine(acc[i], acc[lanes * width + i]);
+  std::copy_n(acc, width, result);
+}
+
+// Reduces every chunk of `rows` rows to one: (outer, n, inner) -> (outer, chunks, inner).
+template <class Acc, class In, class Out, class Combine>
+void fold_chunks(const In* p, const Extent& x, Index rows, Out* result, Combine combine) {
+  const Index width = std::min(x.inner, max_width);
+  const Index blocks = (x.inner + width - 1) / width, chunks = (x.n + rows - 1) / rows;
+  const Index elements_per_task = std::min(x.n, rows) * width;
+  parallel_for(
+      x.outer * chunks * blocks, std::max<Index>(1, elements_per_chunk / elements_per_task),
+      [&](Index task, Index end) {
+        for (; task < end; ++task) {
+          const Index column = task % blocks * width, slot = task / blocks;
+          const Index outer = slot / chunks, row = slot % chunks * rows;
+          fold_rows<Acc>(p + (outer * x.n + row) * x.inner + column, std::min(rows, x.n - row),
+                         x.inner, std::min(width, x.inner - column),
+                         result + slot * x.inner + column, combine);
+        }
+      });
+}
+
+template <class Acc, class In, class Combine>
+void fold_group(const In* p, const Extent& x, Real* result, Combine combine) {
+  const Index rows = elements_per_chunk / std::min(x.inner, max_width);
+  const Index chunks = (x.n + rows - 1) / rows;
+  if (chunks == 1) return fold_chunks<Acc>(p, x, rows, result, combine);
+  std::vector<Acc> partial(x.outer * chunks * x.inner);
+  fold_chunks<Acc>(p, x, rows, partial.data(), combine);
+  fold_group<Acc>(partial.data(), {x.outer, chunks, x.inner}, result, combine);
+}
+
+// Of the shape reduction.kept; zeros if x has no elements.
+template <class Acc, class Combine>
+Tensor fold(const Tensor& x, const Reduction& reduction, Combine combine) {
+  if (x.size() == 0) return Tensor::zeros(reduction.kept);
+  Tensor out = x;
+  for (int axis = 0; axis < x.rank(); ++axis) {
+    Extent extent;
+    Shape shape = out.shape();
+    for (int i = 0; i < axis; ++i) extent.outer *= shape[i];
+    for (; axis < x.rank() && reduction.reduced[axis]; ++axis)
+      extent.n *= std::exchange(shape[axis], 1);
+    for (int i = axis; i < x.rank(); ++i) extent.inner *= shape[i];
+    if (extent.n == 1) continue;
+    Tensor next = Tensor::empty(shape);
+    fold_group<Acc>(out.data(), extent, next.mutable_data(), combine);
+    out = next;
+  }
+  return out;
+}
+
+Tensor total(const Tensor& x, const Reduction& reduction) {
+  return fold<double>(x, reduction, [](double a, double b) { return a + b; });
+}
+
+Tensor largest(const Tensor& x, const Reduction& reduction) {  // NaN beats every number
+  return fold<Real>(x, reduction, [](Real a, Real b) { return a >= b || a != a ? a : b; });
+}
+
+Tensor log_total_exp(const Tensor& x, const Reduction& reduction) {
+  const Tensor shift =
+      pointwise(largest(x, reduction), [](Real top) { return std::isinf(top) ? Real(0) : top; });
+  const auto shifted_exp = [](Real x, Real shift) { return std::exp(x - shift); };
+  const auto unshifted_log = [](Real total, Real shift) { return std::log(total) + shift; };
+  const Tensor scaled = total(pointwise("logsumexp", x, shift, shifted_exp), reduction);
+  return pointwise("logsumexp", scaled, shift, unshifted_log);
+}
+
+Tensor divided(const Tensor& x, Index count) {
+  return pointwise(x, [n = static_cast<Real>(count)](Real x) { return x / n; });
+}
+
+std::vector<int> axes_of_an_example(const Shape& shape) {
+  if (shape.rank() == 0) fail("sum_examples", "a scalar has no axis of examples");
+  std::vector<int> axes;
+  for (int axis = 1; axis < shape.rank(); ++axis) axes.push_back(axis);
+  return axes;
+}
+
+}  // namespace
+
+// ---- The ops --------------------------------------------------------------------------------
+
+Tensor sum(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction("sum", x.shape(), axes);
+  return total(x, reduction).reshape(reduction.shape(keep));
+}
+
+Var sum(const Var& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction("sum", x.shape(), axes);
+  return record("sum", total(x.value(), reduction).reshape(reduction.shape(keep)),
+                grad(x, [from = x.shape(), kept = reduction.kept](const Tensor& g) {
+                  return broadcast_to(g.reshape(kept), from);
+                }));
+}
+
+Tensor mean(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("mean", x.shape(), axes);
+  return divided(total(x, reduction), reduction.count).reshape(reduction.shape(keep));
+}
+
+Var mean(const Var& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("mean", x.shape(), axes);
+  return record("mean", mean(x.value(), axes, keep),
+                grad(x, [from = x.shape(), reduction](const Tensor& g) {
+                  return broadcast_to(divided(g, reduction.count).reshape(reduction.kept), from);
+                }));
+}
+
+Tensor max(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("max", x.shape(), axes);
+  return largest(x, reduction).reshape(reduction.shape(keep));
+}
+
+Var max(const Var& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("max", x.shape(), axes);
+  const Tensor X = x.value(), top = largest(X, reduction);
+  return record("max", top.reshape(reduction.shape(keep)), grad(x, [=](const Tensor& g) {
+                  const auto equal = [](Real x, Real top) { return Real(x == top); };
+                  const auto if_tied = [](Real tie, Real g) { return tie != 0 ? g : Real(0); };
+                  const Tensor ties = pointwise("max", X, top, equal);
+                  const Tensor chosen = pointwise("max", ties, g.reshape(top.shape()), if_tied);
+                  return chosen / total(ties, reduction);  // 0 / 0 if the maximum is NaN
+                }));
+}
+
+Tensor logsumexp(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("logsumexp", x.shape(), axes);
+  return log_total_exp(x, reduction).reshape(reduction.shape(keep));
+}
+
+Var logsumexp(const Var& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("logsumexp", x.shape(), axes);
+  const Tensor X = x.value(), y = log_total_exp(X, reduction);
+  return record("logsumexp", y.reshape(reduction.shape(keep)), grad(x, [X, y](const Tensor& g) {
+                  constexpr Real nothing = -std::numeric_limits<Real>::infinity();
+                  const Tensor softmax = pointwise("logsumexp", X, y, [](Real x, Real y) {
+                    return std::exp(y == nothing ? nothing : x - y);
+                  });
+                  return softmax * g.reshape(y.shape());
+                }));
+}
+
+Tensor sum_examples(const Tensor& x) {
+  const std::vector<int> axes = axes_of_an_example(x.shape());
+  return axes.empty() ? x : sum(x, axes);
+}
+
+Var sum_examples(const Var& x) {
+  const std::vector<int> axes = axes_of_an_example(x.shape());
+  return axes.empty() ? x : sum(x, axes);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

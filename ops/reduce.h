@@ -1,0 +1,34 @@
+// Ops that reduce axes to one value each.
+//
+// No axes means all of them; a negative axis counts from the end. `keep` leaves the reduced axes
+// in the shape, with size 1, so that the result broadcasts against x. An axis named twice fails.
+#pragma once
+
+#include <vector>
+
+#include "engine/record.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// Floats are added in double. The sum of nothing is 0.
+Tensor sum(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
+Var sum(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+
+// These fail for an empty set, and are NaN if any element is.
+Tensor mean(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
+Var mean(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+
+// The gradient is shared equally among ties.
+Tensor max(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
+Var max(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+
+// log(sum(exp(x))), finite for every finite x. Of -inf alone it is -inf, with gradient 0; where a
+// +inf makes it +inf, that element's gradient is NaN.
+Tensor logsumexp(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
+Var logsumexp(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+
+// Over all axes but the first: (B, ...) -> (B), one sum per example.
+Tensor sum_examples(const Tensor& x);
+Var sum_examples(const Var& x);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,52 @@
+// Ops that move elements and compute nothing.
+//
+// Each has an overload for Tensors. A Tensor is contiguous, so all but reshape copy; a copy that
+// would leave every element in its place shares the buffer instead. An axis may be negative: it
+// counts from the end.
+#pragma once
+
+#include <initializer_list>
+#include <span>
+#include <vector>
+
+#include "engine/record.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// One size in braces may be -1: it follows from the number of elements. reshape(x, {-1, 784}).
+Tensor reshape(const Tensor& x, const Shape& shape);
+Tensor reshape(const Tensor& x, std::initializer_list<Index> sizes);
+Var reshape(const Var& x, const Shape& shape);
+Var reshape(const Var& x, std::initializer_list<Index> sizes);
+
+// Axis i of the result is axis axes[i] of x.
+Tensor permute(const Tensor& x, const std::vector<int>& axes);
+Var permute(const Var& x, const std::vector<int>& axes);
+
+// Swaps the last two axes: (..., M, N) -> (..., N, M).
+Tensor transpose(const Tensor& x);
+Var transpose(const Var& x);
+
+// The indices begin..end-1 of an axis; 0 <= begin <= end <= size.
+Tensor slice(const Tensor& x, int axis, Index begin, Index end);
+Var slice(const Var& x, int axis, Index begin, Index end);
+
+// One after another along an axis; the other sizes must agree. concat({a, b}, 1), or a vector.
+Tensor concat(std::span<const Tensor> parts, int axis);
+Tensor concat(std::initializer_list<Tensor> parts, int axis);
+Var concat(std::span<const Var> parts, int axis);
+Var concat(std::initializer_list<Var> parts, int axis);
+
+// Zeros before and after, along an axis.
+Tensor pad(const Tensor& x, int axis, Index before, Index after);
+Var pad(const Var& x, int axis, Index before, Index after);
+
+// Reverses the order along each of the axes.
+Tensor flip(const Tensor& x, const std::vector<int>& axes);
+Var flip(const Var& x, const std::vector<int>& axes);
+
+// Repeats x along the axes that it lacks or that have size 1 in it.
+Tensor broadcast_to(const Tensor& x, const Shape& shape);
+Var broadcast_to(const Var& x, const Shape& shape);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
