@@ -1,0 +1,32 @@
+// Matrix products in all transpose modes: matmul(a, b), matmul(a, transposed(b)), ...
+//
+// OpenBLAS computes on one thread; large products are cut into tiles, by their shape alone, that
+// run on our pool. So the bits do not depend on the number of threads.
+#pragma once
+
+#include "engine/record.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// A matrix, read as it is or transposed. Nothing is copied.
+template <class T>
+struct Operand {
+  T value;
+  bool is_transposed = false;
+
+  Operand(T value, bool is_transposed) : value(std::move(value)), is_transposed(is_transposed) {}
+  template <std::convertible_to<T> U>
+    requires(std::same_as<U, Tensor> == std::same_as<T, Tensor>)
+  Operand(const U& value) : value(value) {}
+};
+inline Operand<Tensor> transposed(const Tensor& x) { return {x, true}; }
+inline Operand<Var> transposed(const Var& x) { return {x, true}; }
+
+// (m, k) x (k, n) -> (m, n); 2 m n k flop.
+Tensor matmul(const Operand<Tensor>& a, const Operand<Tensor>& b);
+Var matmul(const Operand<Var>& a, const Operand<Var>& b);
+
+// out = beta * out + a b, in place; beta is 0 (out may be uninitialised) or 1.
+void matmul_into(Tensor& out, Real beta, const Operand<Tensor>& a, const Operand<Tensor>& b);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
