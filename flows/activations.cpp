@@ -1,0 +1,119 @@
+#include "flows/activations.h"
+
+#include <cmath>
+#include <limits>
+
+#include "engine/parallel.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+struct ValueAndSlope {
+  double value, slope;
+};
+
+// The root x of s(x) = y for increasing s with slope at least `least_slope`: Newton's method, kept
+// by bisection inside an interval that surely holds the root. In double, to its last bits.
+template <class S>
+double solve_increasing(const char* flow, S s, double least_slope, double y) {
+  if (!std::isfinite(y)) return y;
+  double x = y;
+  const double reach = std::abs(s(x).value - y) / least_slope;
+  double low = x - reach, high = x + reach;
+  for (int step = 0; step < 200; ++step) {
+    const auto [value, slope] = s(x);
+    if (value == y) return x;
+    (value < y ? low : high) = x;
+    double next = x - (value - y) / slope;
+    if (!(next > low && next < high)) next = low + (high - low) / 2;
+    const double tolerance = 2 * std::numeric_limits<double>::epsilon() * std::abs(next);
+    if (std::abs(next - x) <= tolerance || high - low <= tolerance) return next;
+    x = next;
+  }
+  fail(flow, "the inverse did not converge at z = ", y, ": the root is between ", low, " and ",
+       high);
+}
+
+template <class S>
+Tensor invert(const char* flow, const Tensor& z, double least_slope, S s) {
+  Tensor x = Tensor::empty(z.shape());
+  parallel_for(z.size(), 512, [&, out = x.mutable_data(), y = z.data()](Index i, Index end) {
+    for (; i < end; ++i) out[i] = static_cast<Real>(solve_increasing(flow, s, least_slope, y[i]));
+  });
+  return x;
+}
+
+Tensor is_negative(const Tensor& x) {
+  return pointwise(x, [](Real x) { return Real(x < 0); });
+}
+
+}  // namespace
+
+Out Identity::forward(const Var& x, Pass&) const { return {x, Tensor::zeros({x.size(0)})}; }
+Tensor Identity::inverse(const Tensor& z, Pass&) const { return z; }
+
+LeakyReLU::LeakyReLU(double slope) : slope_(slope) {
+  if (!(slope > 0)) fail("leaky_relu", "the slope must be positive, got ", slope);
+}
+
+Out LeakyReLU::forward(const Var& x, Pass&) const {
+  return {leaky_relu(x, slope_), sum_examples(is_negative(x.value()) * std::log(slope_))};
+}
+
+Tensor LeakyReLU::inverse(const Tensor& z, Pass&) const {
+  return leaky_relu(Var(z), 1 / slope_).value();
+}
+
+LearnableLeakyReLU::LearnableLeakyReLU()
+    : alpha_logit_(add_parameter("alpha_logit", Tensor::zeros({1}))) {}
+
+Var LearnableLeakyReLU::slope() const { return sigmoid(alpha_logit_) + 0.5; }
+
+Out LearnableLeakyReLU::forward(const Var& x, Pass&) const {
+  const Tensor negative = is_negative(x.value());
+  return {where(negative, slope() * x, x), sum_examples(Var(negative) * log(slope()))};
+}
+
+Tensor LearnableLeakyReLU::inverse(const Tensor& z, Pass&) const {
+  return leaky_relu(Var(z), 1 / slope().item()).value();
+}
+
+SmoothLeakyReLU::SmoothLeakyReLU(double alpha) : alpha_(alpha) {
+  if (!(alpha > 0 && alpha <= 1))
+    fail("smooth_leaky_relu", "alpha must be above 0 and at most 1, got ", alpha);
+}
+
+Out SmoothLeakyReLU::forward(const Var& x, Pass&) const {
+  const double a = alpha_;
+  return {a * x + (1 - a) * softplus(x), sum_examples(log(a + (1 - a) * sigmoid(x)))};
+}
+
+Tensor SmoothLeakyReLU::inverse(const Tensor& z, Pass&) const {
+  return invert("smooth_leaky_relu", z, alpha_, [a = alpha_](double x) -> ValueAndSlope {
+    const double e = std::exp(-std::abs(x));  // of the side that cannot overflow
+    const double softplus = std::max(x, 0.0) + std::log1p(e);
+    const double sigmoid = (x >= 0 ? 1 : e) / (1 + e);
+    return {a * x + (1 - a) * softplus, a + (1 - a) * sigmoid};
+  });
+}
+
+SmoothTanh::SmoothTanh(double alpha, double beta) : alpha_(alpha), beta_(beta) {
+  if (!(alpha > 0 && beta > 0))
+    fail("smooth_tanh", "alpha and beta must be positive, got ", alpha, " and ", beta);
+}
+
+Out SmoothTanh::forward(const Var& x, Pass&) const {
+  const Var t = tanh(alpha_ * x);
+  return {t + beta_ * x, sum_examples(log(beta_ + alpha_ * (1 - square(t))))};
+}
+
+Tensor SmoothTanh::inverse(const Tensor& z, Pass&) const {
+  return invert("smooth_tanh", z, beta_, [a = alpha_, b = beta_](double x) -> ValueAndSlope {
+    const double t = std::tanh(a * x);
+    return {t + b * x, b + a * (1 - t * t)};
+  });
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,33 @@
+#include "flows/density.h"
+
+#include <cmath>
+#include <numbers>
+
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+Var StandardNormal::log_prob(const Var& z) const {
+  const double D = static_cast<double>(z.size()) / std::max<Index>(1, z.size(0));
+  return -0.5 * sum_examples(square(z)) - 0.5 * D * std::log(2 * std::numbers::pi);
+}
+
+Tensor Density::log_prob(const Tensor& x, Pass pass) const {
+  const NoGrad no_grad;
+  pass.mode = Mode::exact;
+  return objective(x, pass).value();
+}
+
+Var Density::objective(const Var& x, Pass& pass) const {
+  const Out out = flow_.forward(x, pass);
+  return base_.log_prob(out.z) + out.logdet;
+}
+
+Tensor Density::sample(Index n, const Random& random, double temperature, Pass pass) const {
+  Shape shape{n};
+  for (Index size : latent_) shape.push_back(size);
+  return flow_.inverse(base_.sample(shape, random) * temperature, pass);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

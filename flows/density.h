@@ -1,0 +1,37 @@
+// A density: a flow in front of a base distribution.
+#pragma once
+
+#include "flows/flow.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// N(0, I): log p(z) = -1/2 |z|^2 - D/2 log(2 pi), per example, in nats.
+class StandardNormal {
+ public:
+  Var log_prob(const Var& z) const;  // (B)
+  Tensor sample(const Shape& shape, const Random& random) const { return random.normal(shape); }
+};
+
+class Density {
+ public:
+  // The flow is borrowed. `latent` is the shape of one example's z.
+  Density(const Flow& flow, Shape latent) : flow_(flow), latent_(latent) {}
+
+  // log p(x) in nats, (B): exact. `pass` gives the noise of the dequantization; its mode does not
+  // matter.
+  Tensor log_prob(const Tensor& x, Pass pass = {}) const;
+
+  // What training maximises, (B). Equal to log_prob where every layer is exact; otherwise it lacks
+  // log-determinants, whose gradients it has, and is no likelihood. Layers add to pass.losses.
+  Var objective(const Var& x, Pass& pass) const;
+
+  // n examples: the flow's inverse of temperature * N(0, I).
+  Tensor sample(Index n, const Random& random, double temperature = 1, Pass pass = {}) const;
+
+ private:
+  const Flow& flow_;
+  Shape latent_;
+  StandardNormal base_;
+};
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,55 @@
+// Invertible layers with a tractable log-determinant.
+//
+// A flow maps x to z = f(x), one example per row of axis 0, and says by how much it stretches
+// volume there: log|det df/dx|, in nats. Then log p_X(x) = log p_Z(f(x)) + log|det df/dx|.
+#pragma once
+
+#include <optional>
+
+#include "engine/module.h"
+#include "engine/random.h"
+#include "engine/record.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// In `exact` mode every log-determinant has its true value and gradient. In `train` mode a layer
+// may put something cheaper in its place: then their sum is an objective, not a likelihood.
+enum class Mode { exact, train };
+
+enum class Inverse { learned, exact };  // of layers that have both
+
+struct AuxiliaryLoss {
+  Var value;  // a scalar, to be minimised
+  double weight;
+};
+
+// What one walk through a flow carries from layer to layer.
+struct Pass {
+  Mode mode = Mode::exact;
+  Inverse inverse = Inverse::learned;
+  std::optional<Random> noise;          // for dequantization; none: the midpoint 0.5
+  std::vector<std::uint32_t> examples;  // which numbers of `noise` each row gets; empty: 0, 1, ...
+  std::vector<AuxiliaryLoss> losses;    // added by layers in train mode
+};
+
+struct Out {
+  Var z;
+  Var logdet;  // (B), nats
+};
+
+class Flow : public Module {
+ public:
+  virtual Out forward(const Var& x, Pass& pass) const = 0;
+  virtual Tensor inverse(const Tensor& z, Pass& pass) const = 0;
+
+  Out forward(const Var& x) const {
+    Pass pass;
+    return forward(x, pass);
+  }
+  Tensor inverse(const Tensor& z) const {
+    Pass pass;
+    return inverse(z, pass);
+  }
+};
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,27 @@
+#include "flows/sequential.h"
+
+#include "ops/pointwise.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+Sequential::Sequential(std::vector<std::unique_ptr<Flow>> layers) : layers_(std::move(layers)) {
+  for (std::size_t i = 0; i < layers_.size(); ++i) add_module(std::to_string(i), *layers_[i]);
+}
+
+Out Sequential::forward(const Var& x, Pass& pass) const {
+  Out out{x, Tensor::zeros({x.size(0)})};
+  for (const auto& layer : layers_) {
+    const Out next = layer->forward(out.z, pass);
+    out = {next.z, out.logdet + next.logdet};
+  }
+  return out;
+}
+
+Tensor Sequential::inverse(const Tensor& z, Pass& pass) const {
+  Tensor x = z;
+  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer)
+    x = (*layer)->inverse(x, pass);
+  return x;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
