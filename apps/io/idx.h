@@ -1,0 +1,27 @@
+// Image files in the idx format of MNIST, raw or compressed by gzip:
+//
+//   4 bytes  00 00 08 03: unsigned bytes, three axes
+//   12 bytes count, height, width; big-endian
+//   the rest the pixels, row-major
+//
+// Source: http://yann.lecun.com/exdb/mnist
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "engine/real.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct IdxImages {
+  Index count = 0;
+  int height = 0, width = 0;
+  std::vector<std::uint8_t> pixels;  // (count, height, width)
+};
+
+// Throws an Error naming the file when it is missing, damaged, cut short or too long.
+IdxImages load_idx_images(const std::filesystem::path& path);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
