@@ -1,0 +1,138 @@
+#include "apps/checkpoint.h"
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// Axes of size 1 say nothing: the authors' (784, 784, 1, 1) is our (784, 784).
+Shape without_ones(const Shape& shape) {
+  Shape out;
+  for (Index size : shape)
+    if (size != 1) out.push_back(size);
+  return out;
+}
+
+Tensor find_tensor(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
+  const auto found = checkpoint.file.tensors.find(name);
+  if (found == checkpoint.file.tensors.end())
+    fail(checkpoint.name, "the tensor '", name, "' is missing; expected the shape ", shape);
+  const Tensor& tensor = found->second;
+  if (!(without_ones(tensor.shape()) == without_ones(shape)))
+    fail(checkpoint.name, "the tensor '", name, "' has the shape ", tensor.shape(), ", expected ",
+         shape);
+  if (!all_finite(tensor))
+    fail(checkpoint.name, "the tensor '", name, "' holds values that are not finite");
+  return tensor.reshape(shape);
+}
+
+void refuse_unknown_tensors(const Model& model, const Checkpoint& checkpoint) {
+  std::set<std::string> known;
+  for (const auto& [name, parameter] : model.flow().parameters()) known.insert(name);
+  for (const std::string& name : model.flow().ignored_names()) known.insert(name);
+  for (const auto& [name, tensor] : checkpoint.file.tensors)
+    if (!known.contains(name) && !name.starts_with("adam."))
+      fail(checkpoint.name, "holds the tensor '", name,
+           "', which this experiment's model does not have; is it another experiment's?");
+}
+
+template <class T>
+T read_number(const Checkpoint& checkpoint, const std::string& key) {
+  const auto found = checkpoint.file.metadata.find(key);
+  if (found == checkpoint.file.metadata.end())
+    fail(checkpoint.name, "'", key, "' is missing: this file cannot be resumed from");
+  T value{};
+  const char* end = found->second.data() + found->second.size();
+  const auto parsed = std::from_chars(found->second.data(), end, value);
+  if (parsed.ec != std::errc() || parsed.ptr != end)
+    fail(checkpoint.name, "'", key, "' should be a number, found '", found->second, "'");
+  return value;
+}
+
+std::string exactly(double value) {  // the shortest text that reads back as the same bits
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+}  // namespace
+
+Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string& experiment) {
+  Checkpoint checkpoint{path.string(), load_safetensors(path)};
+  const auto maker = checkpoint.file.metadata.find("experiment");
+  if (maker != checkpoint.file.metadata.end() && maker->second != experiment)
+    fail(checkpoint.name, "this is a checkpoint of '", maker->second, "', expected '", experiment,
+         "'");
+  return checkpoint;
+}
+
+Config config_of(const Checkpoint& checkpoint, const Experiment& experiment) {
+  const auto text = checkpoint.file.metadata.find("config");
+  if (text == checkpoint.file.metadata.end()) return experiment.config;
+  const auto json = nlohmann::ordered_json::parse(text->second, nullptr, false);
+  if (!json.is_object()) fail(checkpoint.name, "the configuration is damaged: not a JSON object");
+  return config_from_json(checkpoint.name, json);
+}
+
+ImageShape image_of(const Checkpoint& checkpoint) {
+  if (!checkpoint.ours()) return {};
+  const ImageShape image{read_number<Index>(checkpoint, "channels"),
+                         read_number<Index>(checkpoint, "height"),
+                         read_number<Index>(checkpoint, "width")};
+  if (std::min({image.channels, image.height, image.width}) < 1 ||
+      std::max({image.channels, image.height, image.width}) > 4096)
+    fail(checkpoint.name, "images of ", image.channels, " x ", image.height, " x ", image.width,
+         " make no sense");
+  return image;
+}
+
+void restore(Model& model, const Checkpoint& checkpoint) {
+  refuse_unknown_tensors(model, checkpoint);
+  std::vector<Tensor> values;
+  const auto parameters = model.flow().parameters();
+  for (const auto& [name, parameter] : parameters)
+    values.push_back(find_tensor(checkpoint, name, parameter->shape()));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    parameters[i].parameter->mutable_value() = std::move(values[i]);
+}
+
+Position restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
+  for (const auto& [name, tensor] : optimizer.state())
+    *tensor = find_tensor(checkpoint, name, tensor->shape());
+  optimizer.set_steps(read_number<Index>(checkpoint, "optimizer_steps"));
+  return {read_number<Index>(checkpoint, "epoch"),
+          read_number<Index>(checkpoint, "batch"),
+          read_number<double>(checkpoint, "objective_sum"),
+          read_number<double>(checkpoint, "reconstruction_sum"),
+          read_number<Index>(checkpoint, "best_epoch"),
+          read_number<double>(checkpoint, "best_nll"),
+          read_number<double>(checkpoint, "best_test_nll")};
+}
+
+void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
+                     Optimizer& optimizer, const Position& position) {
+  TensorFile file;
+  for (const auto& [name, parameter] : model.flow().parameters())
+    file.tensors[name] = parameter->value();
+  for (const auto& [name, tensor] : optimizer.state()) file.tensors[name] = *tensor;
+  auto json = to_json(config);
+  json.erase("epochs");  // how far one means to go does not change where one is
+  file.metadata = {{"experiment", config.experiment},
+                   {"config", json.dump()},
+                   {"channels", std::to_string(model.image().channels)},
+                   {"height", std::to_string(model.image().height)},
+                   {"width", std::to_string(model.image().width)},
+                   {"optimizer_steps", std::to_string(optimizer.steps())},
+                   {"epoch", std::to_string(position.epoch)},
+                   {"batch", std::to_string(position.batch)},
+                   {"objective_sum", exactly(position.objective_sum)},
+                   {"reconstruction_sum", exactly(position.reconstruction_sum)},
+                   {"best_epoch", std::to_string(position.best_epoch)},
+                   {"best_nll", exactly(position.best_nll)},
+                   {"best_test_nll", exactly(position.best_test_nll)}};
+  save_safetensors(path, file);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

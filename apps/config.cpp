@@ -1,0 +1,122 @@
+#include "apps/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+template <class T>
+T parse(const std::string& key, const std::string& text) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return text;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (text == "true" || text == "1") return true;
+    if (text == "false" || text == "0") return false;
+    fail("--set " + key, "expected true or false, got '", text, "'");
+  } else {
+    std::size_t used = 0;
+    try {
+      const T value = std::is_same_v<T, Index> ? static_cast<T>(std::stoll(text, &used))
+                                               : static_cast<T>(std::stod(text, &used));
+      if (used == text.size()) return value;
+    } catch (const std::exception&) {  // not a number, or out of range: said below
+    }
+    fail("--set " + key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number",
+         ", got '", text, "'");
+  }
+}
+
+[[noreturn]] void fail_unknown_key(const std::string& key) {
+  std::string known;
+  const Config config;
+  Config::visit(config, [&](const char* name, const auto&, const char*) {
+    known += (known.empty() ? "" : ", ") + std::string(name);
+  });
+  fail("--set", "unknown key '", key, "'; known: ", known);
+}
+
+void require(bool condition, const char* key, const std::string& expected, const auto& found) {
+  if (!condition) fail(key, "expected ", expected, ", got ", found);
+}
+
+void require_one_of(const char* key, const std::string& value,
+                    const std::vector<std::string>& allowed) {
+  std::string list;
+  for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
+  require(std::count(allowed.begin(), allowed.end(), value), key, "one of " + list,
+          "'" + value + "'");
+}
+
+}  // namespace
+
+void set_field(Config& config, const std::string& key, const std::string& value) {
+  bool known = false;
+  Config::visit(config, [&]<class T>(const char* name, T& field, const char*) {
+    if (key != name) return;
+    known = true;
+    field = parse<T>(key, value);
+  });
+  if (!known) fail_unknown_key(key);
+}
+
+std::string field_as_text(const Config& config, const std::string& key) {
+  std::string text;
+  Config::visit(config, [&](const char* name, const auto& field, const char*) {
+    if (key == name) text = nlohmann::json(field).dump();
+  });
+  return text;
+}
+
+void validate(const Config& c) {
+  require_one_of("layer", c.layer, {"exact", "self_normalizing", "relative_gradient"});
+  require_one_of("init", c.init, {"identity", "orthogonal"});
+  require_one_of("activation", c.activation,
+                 {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu",
+                  "smooth_tanh"});
+  const auto at_least = [](const char* key, auto value, auto least) {
+    require(std::isfinite(static_cast<double>(value)) && value >= least, key,
+            "at least " + nlohmann::json(least).dump(), value);
+  };
+  at_least("num_layers", c.num_layers, 1);
+  at_least("batch_size", c.batch_size, 1);
+  at_least("epochs", c.epochs, 1);
+  at_least("limit_batches", c.limit_batches, 0);
+  at_least("seed", c.seed, 0);
+  at_least("recon_weight", c.recon_weight, 0.0);
+  at_least("warmup_epochs", c.warmup_epochs, 0.0);
+  at_least("max_grad_norm", c.max_grad_norm, 0.0);
+  require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
+  require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
+  require(c.activation != "smooth_leaky_relu" || c.alpha <= 1, "alpha",
+          "at most 1 for smooth_leaky_relu", c.alpha);
+  require(c.logit_alpha > 0 && c.logit_alpha < 0.5, "logit_alpha", "a number between 0 and 0.5",
+          c.logit_alpha);
+  for (const auto& [key, beta] :
+       {std::pair{"adam_beta1", c.adam_beta1}, std::pair{"adam_beta2", c.adam_beta2}})
+    require(beta >= 0 && beta < 1, key, "a number from 0 up to, not including, 1", beta);
+}
+
+nlohmann::ordered_json to_json(const Config& config) {
+  nlohmann::ordered_json json;
+  Config::visit(config,
+                [&](const char* key, const auto& field, const char*) { json[key] = field; });
+  return json;
+}
+
+Config config_from_json(const std::string& where, const nlohmann::ordered_json& json) {
+  Config config;
+  try {
+    Config::visit(config, [&](const char* key, auto& field, const char*) {
+      if (json.contains(key)) json.at(key).get_to(field);
+    });
+  } catch (const nlohmann::json::exception& error) {
+    fail(where, "the configuration is damaged: ", error.what());
+  }
+  validate(config);
+  return config;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

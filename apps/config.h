@@ -1,0 +1,71 @@
+// Everything that decides the outcome of a run, field by field: what config.json holds and what
+// --set reaches.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "engine/real.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct Config {
+  std::string experiment;
+  std::string layer = "self_normalizing";
+  Index num_layers = 2;
+  std::string activation = "smooth_leaky_relu";
+  double alpha = 0.3;
+  std::string init = "identity";
+  double recon_weight = 1;
+  bool recon_symmetric = false;
+  bool recon_only_R = false;
+  double logit_alpha = 1e-6;
+  double lr = 1e-4;
+  double warmup_epochs = 10;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double max_grad_norm = 0;
+  Index batch_size = 100;
+  Index epochs = 10;
+  Index limit_batches = 0;
+  bool shuffle = true;
+  Index seed = 0;
+
+  // f(key, field, meaning) for every field, in order. The one list of them.
+  template <class Self, class F>
+  static void visit(Self& self, F f) {
+    f("experiment", self.experiment, "the experiment's name");
+    f("layer", self.layer, "exact, self_normalizing or relative_gradient");
+    f("num_layers", self.num_layers, "how many of them");
+    f("activation", self.activation,
+      "identity, leaky_relu, learnable_leaky_relu, smooth_leaky_relu or smooth_tanh");
+    f("alpha", self.alpha, "the activation's slope (leaky_relu, smooth_leaky_relu) or gain");
+    f("init", self.init, "identity (small random bias) or orthogonal (zero bias)");
+    f("recon_weight", self.recon_weight, "weight of the reconstruction loss");
+    f("recon_symmetric", self.recon_symmetric, "reconstruct z as well as x");
+    f("recon_only_R", self.recon_only_R, "keep the reconstruction loss from W");
+    f("logit_alpha", self.logit_alpha, "pixels are squeezed into (alpha, 1 - alpha)");
+    f("lr", self.lr, "learning rate after warm-up");
+    f("warmup_epochs", self.warmup_epochs, "the learning rate rises linearly for so long");
+    f("adam_beta1", self.adam_beta1, "Adam's first decay");
+    f("adam_beta2", self.adam_beta2, "Adam's second decay");
+    f("max_grad_norm", self.max_grad_norm, "clip the gradient's global norm; 0: never");
+    f("batch_size", self.batch_size, "images per training step");
+    f("epochs", self.epochs, "passes over the training set");
+    f("limit_batches", self.limit_batches, "training steps per epoch at most; 0: all");
+    f("shuffle", self.shuffle, "a new random order in each epoch");
+    f("seed", self.seed, "of initialization, order and noise");
+  }
+};
+
+// Sets the field `key` from text. Fails for an unknown key (listing the known ones) or a value of
+// the wrong type.
+void set_field(Config& config, const std::string& key, const std::string& value);
+std::string field_as_text(const Config& config, const std::string& key);
+// Fails, naming the key, when a value makes no sense.
+void validate(const Config& config);
+
+nlohmann::ordered_json to_json(const Config& config);
+Config config_from_json(const std::string& where, const nlohmann::ordered_json& json);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
