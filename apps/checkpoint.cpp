@@ -88,7 +88,7 @@ ImageShape image_of(const Checkpoint& checkpoint) {
   return image;
 }
 
-void restore(Model& model, const Checkpoint& checkpoint) {
+void restore(const Model& model, const Checkpoint& checkpoint) {
   refuse_unknown_tensors(model, checkpoint);
   std::vector<Tensor> values;
   const auto parameters = model.flow().parameters();
@@ -108,7 +108,8 @@ Position restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
           read_number<double>(checkpoint, "reconstruction_sum"),
           read_number<Index>(checkpoint, "best_epoch"),
           read_number<double>(checkpoint, "best_nll"),
-          read_number<double>(checkpoint, "best_test_nll")};
+          read_number<double>(checkpoint, "best_test_nll"),
+          read_number<std::uint32_t>(checkpoint, "data_checksum")};
 }
 
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
@@ -131,7 +132,8 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
                    {"reconstruction_sum", exactly(position.reconstruction_sum)},
                    {"best_epoch", std::to_string(position.best_epoch)},
                    {"best_nll", exactly(position.best_nll)},
-                   {"best_test_nll", exactly(position.best_test_nll)}};
+                   {"best_test_nll", exactly(position.best_test_nll)},
+                   {"data_checksum", std::to_string(position.data_checksum)}};
   save_safetensors(path, file);
 }
 

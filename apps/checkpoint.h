@@ -15,13 +15,14 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 struct Position {
-  Index epoch = 0;    // finished epochs
-  Index batch = 0;    // finished steps of the next one, and the sums that its averages need:
+  Index epoch = 0;  // finished epochs
+  Index batch = 0;  // finished steps of the next one, and the sums that its averages need:
   double objective_sum = 0;
   double reconstruction_sum = 0;
   Index best_epoch = 0;  // 0: none yet
   double best_nll = 0;
   double best_test_nll = 0;
+  std::uint32_t data_checksum = 0;  // of the training images
 };
 
 struct Checkpoint {
@@ -40,7 +41,7 @@ ImageShape image_of(const Checkpoint& checkpoint);
 
 // Fails unless the file has every parameter, in its shape (axes of size 1 do not count), finite,
 // and nothing that the model does not know. The model changes only if all is well.
-void restore(Model& model, const Checkpoint& checkpoint);
+void restore(const Model& model, const Checkpoint& checkpoint);
 // The same for the optimizer, and returns the position. Fails for a checkpoint from elsewhere.
 Position restore(Optimizer& optimizer, const Checkpoint& checkpoint);
 

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "apps/nearest.h"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
@@ -15,7 +17,7 @@ T parse(const std::string& key, const std::string& text) {
   } else if constexpr (std::is_same_v<T, bool>) {
     if (text == "true" || text == "1") return true;
     if (text == "false" || text == "0") return false;
-    fail("--set " + key, "expected true or false, got '", text, "'");
+    fail(key, "expected true or false, got '", text, "'");
   } else {
     std::size_t used = 0;
     try {
@@ -24,18 +26,21 @@ T parse(const std::string& key, const std::string& text) {
       if (used == text.size()) return value;
     } catch (const std::exception&) {  // not a number, or out of range: said below
     }
-    fail("--set " + key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number",
-         ", got '", text, "'");
+    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number", ", got '",
+         text, "'");
   }
 }
 
 [[noreturn]] void fail_unknown_key(const std::string& key) {
   std::string known;
+  std::vector<std::string> names;
   const Config config;
   Config::visit(config, [&](const char* name, const auto&, const char*) {
     known += (known.empty() ? "" : ", ") + std::string(name);
+    names.push_back(name);
   });
-  fail("--set", "unknown key '", key, "'; known: ", known);
+  fail("--set", "unknown key '", key, "', did you mean '", nearest(key, names),
+       "'? Known: ", known);
 }
 
 void require(bool condition, const char* key, const std::string& expected, const auto& found) {
@@ -53,6 +58,8 @@ void require_one_of(const char* key, const std::string& value,
 }  // namespace
 
 void set_field(Config& config, const std::string& key, const std::string& value) {
+  if (key == "experiment")
+    fail(key, "cannot be set; name another experiment in place of '", config.experiment, "'");
   bool known = false;
   Config::visit(config, [&]<class T>(const char* name, T& field, const char*) {
     if (key != name) return;
@@ -73,9 +80,9 @@ std::string field_as_text(const Config& config, const std::string& key) {
 void validate(const Config& c) {
   require_one_of("layer", c.layer, {"exact", "self_normalizing", "relative_gradient"});
   require_one_of("init", c.init, {"identity", "orthogonal"});
-  require_one_of("activation", c.activation,
-                 {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu",
-                  "smooth_tanh"});
+  require_one_of(
+      "activation", c.activation,
+      {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu", "smooth_tanh"});
   const auto at_least = [](const char* key, auto value, auto least) {
     require(std::isfinite(static_cast<double>(value)) && value >= least, key,
             "at least " + nlohmann::json(least).dump(), value);

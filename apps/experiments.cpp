@@ -1,13 +1,13 @@
 #include "apps/experiments.h"
 
-#include <algorithm>
 #include <cmath>
-#include <numeric>
 
+#include "apps/nearest.h"
 #include "flows/activations.h"
 #include "flows/preprocessing.h"
 #include "flows/self_normalizing.h"
 #include "ops/pointwise.h"
+#include "ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -28,29 +28,13 @@ const std::vector<Experiment>& experiments() {
   return all;
 }
 
-// Levenshtein's distance: insertions, deletions and replacements.
-static std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
 const Experiment& find_experiment(const std::string& name) {
-  const auto& all = experiments();
-  for (const Experiment& experiment : all)
-    if (experiment.config.experiment == name) return experiment;
-  const auto nearest = std::min_element(all.begin(), all.end(), [&](const auto& a, const auto& b) {
-    return edit_distance(name, a.config.experiment) < edit_distance(name, b.config.experiment);
-  });
-  fail("experiment", "there is no '", name, "'; did you mean '", nearest->config.experiment,
+  std::vector<std::string> names;
+  for (const Experiment& experiment : experiments()) {
+    names.push_back(experiment.config.experiment);
+    if (names.back() == name) return experiment;
+  }
+  fail("experiment", "there is no '", name, "'; did you mean '", nearest(name, names),
        "'? 'snf list' shows all");
 }
 
@@ -63,8 +47,8 @@ static std::unique_ptr<Flow> make_activation(const Config& config) {
   return std::make_unique<SmoothLeakyReLU>(config.alpha);
 }
 
-// The authors' initial values: W = R = I and a bias as wide as the entries of that matrix; or,
-// for the relative gradient, a random orthogonal W and no bias.
+// The authors' initial values: W = I and a bias as wide as the entries of that matrix; or, for the
+// relative gradient, a random orthogonal W and no bias. R = W^T, the inverse of both.
 static std::unique_ptr<Flow> make_linear(const Config& config, Index D, const Random& random) {
   const bool orthogonal = config.init == "orthogonal";
   const Tensor W = orthogonal ? random_orthogonal(D, random) : Tensor::identity(D);
@@ -72,9 +56,8 @@ static std::unique_ptr<Flow> make_linear(const Config& config, Index D, const Ra
   const Tensor b = orthogonal ? Tensor::zeros({D}) : random.normal({1, D}).reshape({D}) * spread;
   if (config.layer == "exact") return std::make_unique<Exact>(W, b);
   if (config.layer == "relative_gradient") return std::make_unique<RelativeGradient>(W, b);
-  const Tensor R = LU(W).inverse();
   return std::make_unique<SelfNormalizing>(
-      W, R, b,
+      W, transpose(W), b,
       ReconstructionOptions{config.recon_weight, config.recon_symmetric, config.recon_only_R});
 }
 
@@ -98,6 +81,7 @@ static std::unique_ptr<Sequential> make_flow(const Config& config, const ImageSh
 Model::Model(const Config& config, const ImageShape& image)
     : image_(image),
       has_learned_inverse_(config.layer == "self_normalizing"),
+      objective_is_likelihood_(config.layer == "exact"),
       flow_(make_flow(config, image)),
       density_(*flow_, Shape{image.size()}) {
   const double D = image.size();
@@ -106,6 +90,14 @@ Model::Model(const Config& config, const ImageShape& image)
   flop_per_step_ = config.layer == "exact" ? config.num_layers * 2 * D * D * D : 0;
 }
 
-double Model::necessary_flop(Index batch) const { return batch * flop_per_example_ + flop_per_step_; }
+Index Model::parameter_count() const {
+  Index count = 0;
+  for (const auto& [name, parameter] : flow_->parameters()) count += parameter->value().size();
+  return count;
+}
+
+double Model::necessary_flop(Index batch) const {
+  return batch * flop_per_example_ + flop_per_step_;
+}
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -33,13 +33,16 @@ class Model {
   const Sequential& flow() const { return *flow_; }
   const Density& density() const { return density_; }
   const ImageShape& image() const { return image_; }
+  Index parameter_count() const;
   bool has_learned_inverse() const { return has_learned_inverse_; }
+  // False: training minimises something that lacks log-determinants, though not their gradients.
+  bool objective_is_likelihood() const { return objective_is_likelihood_; }
   // Of the matrix products that one training step on a batch cannot do without; see bench.
   double necessary_flop(Index batch) const;
 
  private:
   ImageShape image_;
-  bool has_learned_inverse_;
+  bool has_learned_inverse_, objective_is_likelihood_;
   double flop_per_example_, flop_per_step_;
   std::unique_ptr<Sequential> flow_;
   Density density_;

@@ -38,6 +38,11 @@ Losses losses_of(const Model& model, const Tensor& images, Pass& pass) {
 
 }  // namespace
 
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& model) {
+  return std::make_unique<Adam>(model.flow().parameters(), AdamOptions{.beta1 = config.adam_beta1,
+                                                                       .beta2 = config.adam_beta2});
+}
+
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
                          const Tensor& images, Pass pass, double learning_rate) {
   pass.mode = Mode::train;
@@ -74,8 +79,8 @@ Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noi
     const Index count = std::min(batch, result.images - first);
     rows.resize(count);
     std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    const Tensor log_prob = model.density().log_prob(
-        to_tensor(images, rows), evaluation_pass(split, noise, first, count));
+    const Tensor log_prob = model.density().log_prob(to_tensor(images, rows),
+                                                     evaluation_pass(split, noise, first, count));
     for (Index i = 0; i < count; ++i) {
       const double value = log_prob[i];
       if (result.first.size() < 5) result.first.push_back(value);

@@ -12,6 +12,9 @@ struct Diverged : Error {
   using Error::Error;
 };
 
+// Adam with the configuration's constants.
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& model);
+
 struct StepResult {
   double objective;       // -mean objective, nats per image; a likelihood only for exact layers
   double reconstruction;  // sum over layers, without its weight

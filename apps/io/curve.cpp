@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -71,16 +70,14 @@ static Series read_series(const std::vector<Row>& rows, const char* name) {
   return series;
 }
 
-// A string of gnuplot's. Octal escapes, as a quote or backtick could end it or run a command.
+// A string of gnuplot's: between single quotes nothing is special but the quote itself.
 static std::string quoted(const std::string& text) {
-  std::string out = "\"";
+  std::string out = "'";
   for (const unsigned char c : text) {
-    const bool plain = std::isalnum(c) || c >= 0x80;  // with the bytes of UTF-8
-    char escaped[5];
-    std::snprintf(escaped, sizeof escaped, "\\%03o", c < ' ' ? ' ' : c);
-    out += plain ? std::string(1, static_cast<char>(c)) : escaped;
+    if (c == '\'') out += '\'';
+    out += c < ' ' ? ' ' : static_cast<char>(c);
   }
-  return out + "\"";
+  return out + "'";
 }
 
 // Of the axis: a step of 1, 2 or 5 times a power of ten, but whole epochs.

@@ -1,5 +1,7 @@
 #include "apps/io/images.h"
 
+#include <zlib.h>
+
 #include <algorithm>
 #include <string>
 
@@ -57,6 +59,10 @@ ImageSplits load_mnist(const fs::path& dir) {
          how_to_fetch(dir));
   splits.validation = cut_validation(splits.train);
   return splits;
+}
+
+std::uint32_t checksum(const ImageSet& images) {
+  return static_cast<std::uint32_t>(crc32_z(0, images.pixels.data(), images.pixels.size()));
 }
 
 Tensor to_tensor(const ImageSet& images, std::span<const std::uint32_t> indices) {

@@ -29,6 +29,9 @@ struct ImageSplits {
 // Throws an Error that says how to fetch what is missing.
 ImageSplits load_mnist(const std::filesystem::path& dir);
 
+// CRC-32 of the pixels: tells one data set from another.
+std::uint32_t checksum(const ImageSet& images);
+
 // (indices, channels, height, width) with values 0 to 255.
 Tensor to_tensor(const ImageSet& images, std::span<const std::uint32_t> indices);
 

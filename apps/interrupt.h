@@ -1,0 +1,26 @@
+// Ctrl-C as a question that the training loop asks between steps.
+#pragma once
+
+#include <csignal>
+
+#include "engine/real.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// While it lives, the first SIGINT or SIGTERM is only noted; a second one kills as usual.
+class Interrupt {
+ public:
+  Interrupt();
+  ~Interrupt();
+  Interrupt(const Interrupt&) = delete;
+  Interrupt& operator=(const Interrupt&) = delete;
+
+  static bool requested() { return signal_number() != 0; }
+  static int exit_code() { return 128 + signal_number(); }  // the shell's: 130 for Ctrl-C
+
+ private:
+  static int signal_number();
+  struct sigaction before_int_, before_term_;
+};
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,39 @@
+#include "apps/pictures.h"
+
+#include <cmath>
+
+#include "apps/io/png.h"
+#include "ops/pointwise.h"
+#include "ops/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+static constexpr int scale = 2, padding = 2;
+
+static Tensor as_images(const Tensor& x, const ImageShape& image) {
+  return x.reshape({x.size(0), image.channels, image.height, image.width});
+}
+
+void save_samples(const std::filesystem::path& path, const Model& model,
+                  const SampleOptions& options) {
+  Pass pass;
+  pass.inverse = options.inverse;
+  const Random latents(options.seed, Purpose::sampling);
+  const Tensor x = model.density().sample(options.count, latents, options.temperature, pass);
+  const int columns = static_cast<int>(std::ceil(std::sqrt(static_cast<double>(options.count))));
+  write_png(path, image_grid(as_images(x, model.image()), columns, padding, scale));
+}
+
+void save_reconstruction(const std::filesystem::path& path, const Model& model,
+                         const Tensor& images) {
+  const NoGrad no_grad;
+  const Tensor z = model.flow().forward(images).z.value();
+  const auto pixel = [](Real x) { return x < 0 ? Real(0) : x > 255 ? Real(255) : x; };
+  const Tensor back = pointwise(as_images(model.flow().inverse(z), model.image()), pixel);
+  const Tensor difference =
+      pointwise("difference", images, back, [](Real a, Real b) { return std::abs(a - b); });
+  const int columns = static_cast<int>(images.size(0));
+  write_png(path, image_grid(concat({images, back, difference}, 0), columns, padding, scale));
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,274 @@
+// The program snf: self-normalizing flows and their rivals, trained, evaluated, sampled, timed.
+//
+// Exit codes: 0 done; 2 bad input, said in one line; 3 training diverged; 130 stopped by Ctrl-C.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <new>
+
+#include "apps/commands.h"
+#include "apps/nearest.h"
+#include "apps/train.h"
+#include "engine/parallel.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+template <class Number>
+Number parse_number(const std::string& flag, const std::string& text, Number least) {
+  Number value{};
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
+  const bool finite = std::isfinite(static_cast<double>(value));
+  if (parsed.ec != std::errc() || parsed.ptr != end || !finite || value < least)
+    fail(flag, "expected a ", std::is_integral_v<Number> ? "whole " : "", "number of at least ",
+         least, ", got '", text, "'");
+  return value;
+}
+
+// A subcommand in the making. Each option says its default in the help.
+class Command {
+ public:
+  Command(CLI::App& app, const char* name, const char* description)
+      : app_(app.add_subcommand(name, description)) {}
+
+  CLI::App* operator->() const { return app_; }
+
+  void experiment(std::string& name) {
+    app_->add_option("experiment", name, "one that 'snf list' shows")
+        ->type_name("EXPERIMENT")
+        ->required();
+  }
+
+  void path(const char* flag, const char* type, std::filesystem::path& value, const char* help,
+            const std::string& when_left_out) {
+    CLI::Option* option = app_->add_option(flag, value, help)->type_name(type);
+    when_left_out.empty() ? option->required() : option->default_str(when_left_out);
+  }
+
+  template <class Number>
+  void number(const char* flag, const char* type, Number& value, Number least, const char* help,
+              const std::string& when_left_out) {
+    text(flag, type, help, when_left_out, [&value, flag, least](const std::string& text) {
+      value = parse_number(flag, text, least);
+    });
+  }
+
+  template <class Value, class Target>
+  void choice(const char* flag, const char* type, Target& target,
+              const std::map<std::string, Value>& values, const char* help,
+              const std::string& when_left_out) {
+    text(flag, type, help, when_left_out, [&target, flag, values](const std::string& text) {
+      std::string known;
+      for (const auto& [name, value] : values) known += (known.empty() ? "" : ", ") + name;
+      if (!values.contains(text)) fail(flag, "expected one of ", known, ", got '", text, "'");
+      target = values.at(text);
+    });
+  }
+
+  CLI::Option* text(const char* flag, const char* type, const char* help,
+                    const std::string& when_left_out,
+                    const std::function<void(const std::string&)>& take) {
+    return app_->add_option_function<std::string>(flag, take, help)
+        ->type_name(type)
+        ->default_str(when_left_out);
+  }
+
+  void flag(const char* name, bool& value, const char* help) {
+    app_->add_flag(name, value, help)->default_str("off");
+  }
+
+  void threads() {
+    text("--threads", "N", "results do not depend on it", std::to_string(backflow::threads()),
+         [](const std::string& text) { set_threads(parse_number<int>("--threads", text, 1)); });
+  }
+
+ private:
+  CLI::App* app_;
+};
+
+// "the experiment's: 6000".
+std::string default_of(const std::string& key) {
+  std::string text;
+  for (const Experiment& experiment : experiments()) {
+    const std::string value = field_as_text(experiment.config, key);
+    if (text.find(value) == text.npos) text += (text.empty() ? "" : " or ") + value;
+  }
+  return "the experiment's: " + text;
+}
+
+std::string keys_of_set() {
+  std::string text = "Keys of --set, with the defaults of selfnorm_fc_mnist:\n";
+  const Config& config = find_experiment("selfnorm_fc_mnist").config;
+  Config::visit(config, [&](const std::string& key, const auto&, const char* meaning) {
+    if (key == "experiment") return;
+    char line[200];
+    std::snprintf(line, sizeof line, "  %-16s %-20s %s\n", key.c_str(),
+                  field_as_text(config, key).c_str(), meaning);
+    text += line;
+  });
+  return text;
+}
+
+// ---- The commands ---------------------------------------------------------------------------
+
+void add_train(CLI::App& app, TrainOptions& options) {
+  Command train(app, "train", "Train an experiment; it can be stopped and resumed");
+  train.experiment(options.experiment);
+  train.path("--data", "DIR", options.data = "data/mnist", "directory of the images", "data/mnist");
+  train.path("--out", "DIR", options.out, "run directory", "runs/EXPERIMENT");
+  const auto field = [&](const char* flag, const char* key, const char* type, const char* help) {
+    train.text(flag, type, help, default_of(key), [&options, key](const std::string& value) {
+      options.assignments.emplace_back(key, value);
+    });
+  };
+  field("--epochs", "epochs", "N", "passes over the training set");
+  field("--batch-size", "batch_size", "N", "images per training step");
+  field("--lr", "lr", "X", "learning rate after warm-up");
+  field("--seed", "seed", "N", "of initialization, order and noise");
+  train.threads();
+  field("--limit-batches", "limit_batches", "N", "training steps per epoch at most; 0: all");
+  train
+      ->add_option_function<std::vector<std::string>>(
+          "--set",
+          [&options](const std::vector<std::string>& all) {
+            for (const std::string& text : all) {
+              const auto equals = text.find('=');
+              if (equals == text.npos) fail("--set", "expected KEY=VALUE, got '", text, "'");
+              options.assignments.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+            }
+          },
+          "a field of the configuration, see below; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->type_size(1)
+      ->allow_extra_args(false)
+      ->default_str("none");
+  train.flag("--resume", options.resume, "go on with the run in --out");
+  train.flag("--quiet", options.quiet, "print errors only");
+  train->footer(keys_of_set());
+}
+
+void add_evaluate(CLI::App& app, EvaluateOptions& options) {
+  Command evaluate(app, "evaluate", "The exact NLL of a checkpoint");
+  evaluate.experiment(options.experiment);
+  evaluate.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'",
+                "");
+  evaluate.path("--data", "DIR", options.data = "data/mnist", "directory of the images",
+                "data/mnist");
+  evaluate.choice<Split>(
+      "--split", "SPLIT", options.split,
+      {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}},
+      "train, validation or test", "test");
+  evaluate.number<Index>("--limit", "N", options.limit, 1, "only the first N images", "all");
+  evaluate.choice<Noise>("--noise", "NOISE", options.noise,
+                         {{"uniform", Noise::uniform}, {"midpoint", Noise::midpoint}},
+                         "dequantization: uniform (fixed numbers), or midpoint, 0.5 everywhere",
+                         "uniform");
+  evaluate.threads();
+  evaluate.flag("--json", options.json, "print one JSON object");
+}
+
+void add_sample(CLI::App& app, SampleCommand& command) {
+  Command sample(app, "sample", "Draw samples of a checkpoint's model as a PNG");
+  sample.experiment(command.experiment);
+  sample.path("--checkpoint", "FILE", command.checkpoint, "safetensors: ours or the authors'", "");
+  sample.path("--out", "FILE", command.out, "the PNG", "");
+  sample.number<Index>("--count", "N", command.samples.count, 1, "how many", "64");
+  sample.choice<Inverse>("--inverse", "INVERSE", command.inverse,
+                         {{"learned", Inverse::learned}, {"exact", Inverse::exact}},
+                         "learned or exact", "learned, where there is one");
+  sample.number<double>("--temperature", "T", command.samples.temperature, 0,
+                        "standard deviation of the latents", "1");
+  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, "of the latents", "0");
+  sample.threads();
+}
+
+void add_bench(CLI::App& app, BenchOptions& options) {
+  Command bench(app, "bench", "Time the training step beside the least time it could take here");
+  bench.experiment(options.experiment);
+  bench.number<Index>("--steps", "N", options.steps, 1, "timed steps", "50");
+  bench.number<Index>("--batch-size", "N", options.batch_size, 1, "images per step",
+                      default_of("batch_size"));
+  bench.threads();
+  bench.flag("--json", options.json, "print one JSON object");
+}
+
+// ---- From the command line to an exit code ----------------------------------------------------
+
+int say(int code, std::string line) {
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "snf: %s\n", line.c_str());
+  return code;
+}
+
+// What the nearest command, or flag of the command in use, is to a word that is neither.
+std::string suggestion(const CLI::App& app, const std::string& word) {
+  std::vector<std::string> known;
+  const auto used = app.get_subcommands();
+  if (used.empty()) {
+    for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
+  } else if (word.starts_with("-")) {
+    for (const CLI::Option* option : used[0]->get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  }
+  const std::string help = used.empty() ? "snf" : "snf " + used[0]->get_name();
+  return (known.empty() ? "" : "; did you mean '" + nearest(word, known) + "'?") + " See '" + help +
+         " --help'";
+}
+
+int explain(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> extras = app.remaining(true);
+  if (extras.empty()) return say(2, error.what() + suggestion(app, ""));
+  return say(2, "there is no '" + extras[0] + "'" + suggestion(app, extras[0]));
+}
+
+int run(int argc, char** argv) try {
+  CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  TrainOptions train_options;
+  EvaluateOptions evaluate_options;
+  SampleCommand sample_command;
+  BenchOptions bench_options;
+  CLI::App* list = app.add_subcommand("list", "Show the experiments");
+  add_train(app, train_options);
+  add_evaluate(app, evaluate_options);
+  add_sample(app, sample_command);
+  add_bench(app, bench_options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return explain(app, error);
+  }
+  if (app.got_subcommand("train")) {
+    train_options.program = argv[0];
+    if (train_options.out.empty())
+      train_options.out = std::filesystem::path("runs") / train_options.experiment;
+    return train(train_options);
+  }
+  if (*list) list_experiments();
+  if (app.got_subcommand("evaluate")) evaluate_checkpoint(evaluate_options);
+  if (app.got_subcommand("sample")) sample_checkpoint(sample_command);
+  if (app.got_subcommand("bench")) bench_experiment(bench_options);
+  return 0;
+} catch (const Diverged& error) {
+  return say(3, error.what());
+} catch (const std::bad_alloc&) {
+  return say(2, "out of memory; ask for fewer images, or smaller batches");
+} catch (const std::exception& error) {
+  return say(2, error.what());
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
+
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of write(), not a death
+  return backflow::run(argc, argv);
+}

@@ -1,0 +1,28 @@
+// Training: epochs of steps, an exact evaluation after each, and a run directory that it can always
+// go on from with the same bits.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "apps/config.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct TrainOptions {
+  std::string experiment;
+  std::filesystem::path data, out;
+  // Fields set by name, in order; the rest is the experiment's, or, when resuming, the run's.
+  std::vector<std::pair<std::string, std::string>> assignments;
+  bool resume = false;
+  bool quiet = false;           // nothing on stdout, no progress bar
+  std::string program = "snf";  // how the user called us, for the command that resumes
+};
+
+// Returns 0, or 130 (143) when SIGINT (SIGTERM) stopped it between two steps and all was saved.
+// Throws Diverged, with epoch, step and cause; Error for bad input, before anything is changed.
+int train(const TrainOptions& options);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
