@@ -121,8 +121,9 @@ Var inverse(const Var& A) {
 }
 
 Tensor random_orthogonal(Index size, const Random& random) {
-  const int n = static_cast<int>(size), lwork = 64 * std::max(1, n);
   const Tensor normal = random.normal({size, size});
+  if (size == 0) return normal;
+  const int n = static_cast<int>(size), lwork = 64 * n;
   std::vector<double> q(normal.data(), normal.data() + normal.size()), tau(n), work(lwork);
   int info = 0;
   dgeqrf_(&n, &n, q.data(), &n, tau.data(), work.data(), &lwork, &info);

@@ -7,6 +7,9 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
+// Before main(), because LAPACK in linalg.cpp must not use threads of its own either.
+[[maybe_unused]] const bool single_threaded = (openblas_set_num_threads(1), true);
+
 // One matrix as BLAS sees it: element (i, j) of op(A) is data[i * row + j * column].
 struct View {
   const Real* data;
@@ -27,9 +30,6 @@ struct View {
 
 void gemm(const View& a, const Real* a_data, const View& b, const Real* b_data, Index m, Index n,
           Real beta, Real* out, Index leading) {
-  // Once, before the first product: the pool is ours.
-  static const bool single_threaded = (openblas_set_num_threads(1), true);
-  (void)single_threaded;
 #ifdef BACKFLOW_DOUBLE
   const auto blas_gemm = cblas_dgemm;
 #else
@@ -104,14 +104,12 @@ Var matmul(const Operand<Var>& a, const Operand<Var>& b) {
       }
     });
   };
-  return record("matmul", matmul(A, B),
-                grad(a.value,
-                     [=, Bt = flipped(B)](const Tensor& g, Accumulator& into) {
-                       product_into(into, A.is_transposed, g, Bt);
-                     }),
-                grad(b.value, [=, At = flipped(A)](const Tensor& g, Accumulator& into) {
-                  product_into(into, B.is_transposed, At, g);
-                }));
+  return record(
+      "matmul", matmul(A, B),
+      grad(a.value, [product_into, swap = A.is_transposed, Bt = flipped(B)](
+                        const Tensor& g, Accumulator& into) { product_into(into, swap, g, Bt); }),
+      grad(b.value, [product_into, swap = B.is_transposed, At = flipped(A)](
+                        const Tensor& g, Accumulator& into) { product_into(into, swap, At, g); }));
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

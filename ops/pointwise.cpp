@@ -1,7 +1,5 @@
 #include "ops/pointwise.h"
 
-#include "ops/vector_math.h"
-
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // Equal sizes and steps merge into one row; a scalar operand has step 0 everywhere.

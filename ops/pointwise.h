@@ -10,6 +10,7 @@
 
 #include "engine/parallel.h"
 #include "engine/record.h"
+#include "ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -11,7 +11,6 @@
 #include "engine/parallel.h"
 #include "ops/pointwise.h"
 #include "ops/shape.h"
-#include "ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

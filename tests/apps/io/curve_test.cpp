@@ -28,10 +28,6 @@ class ProgramPath {
 
 class Curve : public testing::Test {
  protected:
-  void SetUp() override {
-    if (std::system("command -v gnuplot >/dev/null") != 0) GTEST_SKIP() << "needs gnuplot";
-  }
-
   bool plot(const std::string& csv, const std::string& title = "title",
             const std::optional<ReferenceLine>& reference = {}) {
     return plot_curve(scratch_.write("metrics.csv", csv), scratch_ / "curve.png", title, reference);

@@ -21,12 +21,7 @@ std::string quoted(const std::filesystem::path& path) {
 
 class FetchMnist : public testing::Test {
  protected:
-  void SetUp() override {
-    for (const std::string program : {"bash", "curl", "gzip", "sha256sum"})
-      if (std::system(("command -v " + program + " >/dev/null").c_str()) != 0)
-        GTEST_SKIP() << "needs " << program;
-    std::filesystem::create_directory(mirror());
-  }
+  void SetUp() override { std::filesystem::create_directory(mirror()); }
 
   std::filesystem::path mirror() const { return scratch_ / "mirror"; }
   std::filesystem::path dir() const { return scratch_ / "a dir"; }

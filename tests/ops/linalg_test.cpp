@@ -1,0 +1,311 @@
+// LU and what stands on it, against definitions and determinants known beforehand.
+#include "ops/linalg.h"
+
+#include <cblas.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "engine/gradcheck.h"
+#include "ops/matmul.h"
+#include "ops/pointwise.h"
+#include "ops/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using Limits = std::numeric_limits<Real>;
+constexpr Real nan = Limits::quiet_NaN();
+
+const std::vector<Index> sizes = {1, 2, 3, 7, 33, 130};
+
+Tensor normal(const Shape& shape, std::uint64_t seed = 1) { return Random(seed).normal(shape); }
+
+// Its eigenvalues fill a circle around 2.
+Tensor well_conditioned(Index n, std::uint64_t seed = 1) {
+  return normal({n, n}, seed) * Tensor(static_cast<Real>(1 / std::sqrt(double(n)))) +
+         Real(2) * Tensor::identity(n);
+}
+
+Tensor diagonal(const std::vector<Real>& d) {
+  const Index n = static_cast<Index>(d.size());
+  return Tensor({n, 1}, d) * Tensor::identity(n);
+}
+
+// Its inverse consists of integers and its determinant is 1; with a condition number of 2e7 for
+// n = 8 a factorization in float gets both wrong.
+Tensor pascal(Index n) {
+  std::vector<Real> a(n * n, 1);
+  for (Index i = 1; i < n; ++i)
+    for (Index j = 1; j < n; ++j) a[i * n + j] = a[(i - 1) * n + j] + a[i * n + j - 1];
+  return {{n, n}, a};
+}
+
+testing::AssertionResult is_near(const Tensor& found, const Tensor& expected, double tolerance) {
+  if (!(found.shape() == expected.shape()))
+    return testing::AssertionFailure() << "the shape is " << found.shape();
+  for (Index i = 0; i < found.size(); ++i)
+    if (!(std::abs(found[i] - expected[i]) <= tolerance))
+      return testing::AssertionFailure()
+             << "element " << i << " is " << found[i] << ", not " << expected[i];
+  return testing::AssertionSuccess();
+}
+constexpr double rounding = 100 * Limits::epsilon();
+
+// Gaussian elimination with partial pivoting in long double.
+long double log_abs_det_by_elimination(const Tensor& A) {
+  const Index n = A.size(0);
+  std::vector<std::vector<long double>> rows;
+  for (Index i = 0; i < n; ++i) rows.emplace_back(A.data() + i * n, A.data() + (i + 1) * n);
+  long double sum = 0;
+  for (Index k = 0; k < n; ++k) {
+    const auto smaller = [k](const auto& p, const auto& q) {
+      return std::abs(p[k]) < std::abs(q[k]);
+    };
+    std::swap(rows[k], *std::max_element(rows.begin() + k, rows.end(), smaller));
+    sum += std::log(std::abs(rows[k][k]));
+    for (Index i = k + 1; i < n; ++i) {
+      const long double factor = rows[i][k] / rows[k][k];
+      for (Index j = k + 1; j < n; ++j) rows[i][j] -= factor * rows[k][j];
+    }
+  }
+  return sum;
+}
+
+template <class F>
+std::string message_of(F f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+// ---- LU -------------------------------------------------------------------------------------
+
+TEST(LU, LogAbsDetOfAKnownDeterminant) {
+  struct Case {
+    const char* name;
+    Tensor A;
+    double expected;
+  };
+  const Tensor lower({3, 3}, {2, 0, 0, 5, -3, 0, 1, 7, 4});
+  const Tensor upper({3, 3}, {1, 8, -2, 0, 5, 9, 0, 0, 1});
+  const Real tiny = Real(1e-30), huge = Real(1e30);  // 1e-1200 and 1e1200 are no doubles
+  for (const auto& [name, A, expected] : std::vector<Case>{
+           {"1x1", Tensor({1, 1}, {-2}), std::log(2)},
+           {"0x0", Tensor::empty({0, 0}), 0},
+           {"diagonal", diagonal({2, -3, Real(0.5), 8}), std::log(24)},
+           {"permutation", Tensor({4, 4}, {0, 1, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0, 0, 1, 0}), 0},
+           {"triangular", lower, std::log(24)},
+           {"product", matmul(lower, upper), std::log(24) + std::log(5)},
+           {"Pascal's", pascal(8), 0},
+           {"tiny", diagonal(std::vector<Real>(40, tiny)), 40 * std::log(double(tiny))},
+           {"huge", diagonal(std::vector<Real>(40, huge)), 40 * std::log(double(huge))},
+           {"orthogonal", random_orthogonal(130, Random(1)), 0}}) {
+    const double allowed = std::string(name) == "orthogonal" ? 130 * rounding : 1e-9;
+    EXPECT_NEAR(LU(A).log_abs_det(), expected, allowed) << name;
+    EXPECT_NEAR(LU(transpose(A)).log_abs_det(), expected, allowed) << name;
+    EXPECT_FALSE(LU(A).singular()) << name;
+  }
+}
+
+TEST(LU, IsInDoubleInBothBuilds) {
+  const Tensor A = normal({300, 300});
+  EXPECT_NEAR(LU(A).log_abs_det(), static_cast<double>(log_abs_det_by_elimination(A)), 1e-10);
+  const Tensor P = pascal(8), x({8, 1}, {1, -2, 3, -4, 5, -6, 7, -8});
+  const Tensor integers = pointwise(LU(P).inverse(), [](Real v) { return std::round(v); });
+  EXPECT_EQ(matmul(integers, P).values(), Tensor::identity(8).values());
+  EXPECT_TRUE(is_near(LU(P).inverse(), integers, 1e-5));
+  EXPECT_TRUE(is_near(LU(P).solve(matmul(P, x)), x, 1e-6));
+}
+
+TEST(LU, InverseAndSolutionsSatisfyTheirDefinitions) {
+  for (Index n : sizes)
+    for (Index k : {1, 5, 40}) {
+      const Tensor A = well_conditioned(n), B = normal({n, k}, 2);
+      const LU lu(A);
+      EXPECT_EQ(lu.size(), n);
+      EXPECT_TRUE(is_near(matmul(A, lu.inverse()), Tensor::identity(n), rounding)) << n;
+      EXPECT_TRUE(is_near(matmul(lu.inverse(), A), Tensor::identity(n), rounding)) << n;
+      EXPECT_TRUE(is_near(matmul(A, lu.solve(B)), B, rounding)) << n << ' ' << k;
+      EXPECT_TRUE(is_near(matmul(transposed(A), lu.solve_transposed(B)), B, rounding)) << n;
+    }
+}
+
+TEST(LU, OfNoRowsAndOfNoColumnsIsEmpty) {
+  const LU none(Tensor::empty({0, 0})), three(well_conditioned(3));
+  EXPECT_EQ(none.inverse().shape(), Shape({0, 0}));
+  EXPECT_EQ(none.solve(Tensor::empty({0, 5})).shape(), Shape({0, 5}));
+  EXPECT_EQ(three.solve(Tensor::empty({3, 0})).shape(), Shape({3, 0}));
+  EXPECT_EQ(three.solve_transposed(Tensor::empty({3, 0})).shape(), Shape({3, 0}));
+}
+
+TEST(LU, ASingularMatrixIsNamedByWhateverNeedsItsInverse) {
+  const Tensor A({3, 3}, {1, 2, 3, 2, 4, 6, 1, 1, 1}), B = normal({3, 2});
+  const LU lu(A);
+  const std::string found = "the (3, 3) matrix is singular: pivot 2 is 0";
+  EXPECT_TRUE(lu.singular());
+  EXPECT_EQ(message_of([&] { lu.log_abs_det(); }), "[logabsdet] " + found);
+  EXPECT_EQ(message_of([&] { lu.inverse(); }), "[inverse] " + found);
+  EXPECT_EQ(message_of([&] { lu.solve(B); }), "[solve] " + found);
+  EXPECT_EQ(message_of([&] { lu.solve_transposed(B); }), "[solve] " + found);
+  EXPECT_EQ(message_of([&] { logabsdet(Var::leaf(A)); }), "[logabsdet] " + found);
+  EXPECT_EQ(message_of([&] { inverse(Var::leaf(A)); }), "[inverse] " + found);
+  EXPECT_EQ(message_of([&] { solve(Var::leaf(A), B); }), "[solve] " + found);
+  EXPECT_EQ(message_of([] {
+              logabsdet(Tensor::zeros({1, 1}));
+            }),
+            "[logabsdet] the (1, 1) matrix is singular: pivot 1 is 0");
+}
+
+TEST(LU, AMatrixThatIsNotSquareIsNamed) {
+  const Tensor wide = normal({2, 3}), vector = normal({4}), cube = normal({2, 2, 2});
+  const std::string expected = "[lu] a square matrix expected, the shape is ";
+  EXPECT_EQ(message_of([&] { logabsdet(wide); }), expected + "(2, 3)");
+  EXPECT_EQ(message_of([&] { solve(vector, wide); }), expected + "(4)");
+  EXPECT_EQ(message_of([&] { inverse(Var::leaf(cube)); }), expected + "(2, 2, 2)");
+}
+
+TEST(LU, ARightHandSideThatDoesNotFitIsNamed) {
+  const LU lu(well_conditioned(3));
+  const std::string found = "[solve] the right-hand side of a (3, 3) matrix has the shape ";
+  EXPECT_EQ(message_of([&] { lu.solve(normal({2, 3})); }), found + "(2, 3)");
+  EXPECT_EQ(message_of([&] { lu.solve_transposed(normal({3})); }), found + "(3)");
+}
+
+TEST(LU, NaNIsNeitherSingularNorANumber) {
+  for (Index n : {1, 5, 33})
+    for (Index bad = 0; bad < n * n; ++bad) {
+      Tensor A = well_conditioned(n);
+      A.mutable_data()[bad] = nan;
+      const LU lu(A);
+      EXPECT_FALSE(lu.singular());
+      EXPECT_TRUE(std::isnan(lu.log_abs_det())) << bad;
+      EXPECT_FALSE(all_finite(lu.inverse())) << bad;
+      EXPECT_FALSE(all_finite(lu.solve(normal({n, 1})))) << bad;
+    }
+}
+
+TEST(LU, OneFactorizationServesValueAndGradient) {
+  struct Case {
+    const char* name;
+    std::function<Var(const Var&)> op;
+    Index factorizations;
+  };
+  const Tensor A = well_conditioned(7), B = normal({7, 3});
+  const LU lu(A);
+  for (const auto& [name, op, factorizations] : std::vector<Case>{
+           {"logabsdet", [](const Var& A) { return logabsdet(A); }, 1},
+           {"logabsdet of given factors", [&](const Var& A) { return logabsdet(A, lu); }, 0},
+           {"inverse", [](const Var& A) { return inverse(A); }, 1},
+           {"solve", [&](const Var& A) { return solve(A, B); }, 1}}) {
+    const Index before = LU::count();
+    const Var y = op(Var::leaf(A));
+    backward(y, Tensor::full(y.shape(), 1));
+    EXPECT_EQ(LU::count() - before, factorizations) << name;
+  }
+}
+
+// In a fresh process, since a product elsewhere may have settled it. More threads, other bits.
+TEST(LU, RunsOnOneThreadEvenBeforeTheFirstProduct) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto factorize = [] {
+    LU(Tensor::identity(3));
+    std::exit(openblas_get_num_threads());
+  };
+  EXPECT_EXIT(factorize(), testing::ExitedWithCode(1), "");
+}
+
+// ---- Gradients ------------------------------------------------------------------------------
+
+TEST(LogAbsDet, ValueIsThatOfTheFactorsAndGradientTheInverseTransposed) {
+  for (Index n : sizes) {
+    const Var A = Var::leaf(well_conditioned(n));
+    const LU lu(A.value());
+    const Var value = logabsdet(A);
+    EXPECT_EQ(value.shape(), Shape());
+    EXPECT_EQ(value.item(), static_cast<Real>(lu.log_abs_det()));
+    EXPECT_EQ(backward(value)[A].values(), transpose(lu.inverse()).values());
+  }
+}
+
+TEST(Linalg, GradientsAgreeWithDifferences) {
+  using Inputs = std::vector<Var>;
+  const auto check = [](const char* name, const Function& f, const std::vector<Tensor>& inputs) {
+    const auto report = gradcheck(f, inputs);
+    EXPECT_TRUE(report) << name << " of " << inputs[0].shape() << ": " << report.failure;
+  };
+  for (Index n : {1, 2, 3, 7, 33}) {
+    const Tensor A = well_conditioned(n), B = normal({n, 5}, 2), b = normal({n, 1}, 3);
+    check("logabsdet", [](const Inputs& in) { return Inputs{logabsdet(in[0])}; }, {A});
+    check("inverse", [](const Inputs& in) { return Inputs{inverse(in[0])}; }, {A});
+    check("solve", [](const Inputs& in) { return Inputs{solve(in[0], in[1])}; }, {A, B});
+    check("solve", [](const Inputs& in) { return Inputs{solve(in[0], in[1])}; }, {A, b});
+    check("solve, A constant", [&](const Inputs& in) { return Inputs{solve(A, in[0])}; }, {B});
+    check("solve, B constant", [&](const Inputs& in) { return Inputs{solve(in[0], B)}; }, {A});
+    check("all of one matrix",
+          [](const Inputs& in) {
+            return Inputs{solve(in[0], in[0] * in[0]), inverse(in[0]) * logabsdet(in[0])};
+          },
+          {A});
+  }
+}
+
+TEST(Linalg, OfNoRowsHasEmptyGradients) {
+  const Var A = Var::leaf(Tensor::empty({0, 0})), B = Var::leaf(Tensor::empty({0, 5}));
+  EXPECT_EQ(logabsdet(A).item(), 0);
+  EXPECT_EQ(backward(logabsdet(A))[A].shape(), Shape({0, 0}));
+  EXPECT_EQ(backward(inverse(A), A.value())[A].shape(), Shape({0, 0}));
+  EXPECT_EQ(backward(solve(A, B), B.value())[B].shape(), Shape({0, 5}));
+}
+
+// ---- Random orthogonal matrices -------------------------------------------------------------
+
+TEST(RandomOrthogonal, TimesItsTransposeIsTheIdentity) {
+  for (Index n : sizes) {
+    const Tensor Q = random_orthogonal(n, Random(1));
+    EXPECT_TRUE(is_near(matmul(Q, transposed(Q)), Tensor::identity(n), rounding)) << n;
+    EXPECT_TRUE(is_near(matmul(transposed(Q), Q), Tensor::identity(n), rounding)) << n;
+  }
+}
+
+TEST(RandomOrthogonal, FollowsTheSeedAlone) {
+  for (Index n : {2, 33, 130}) {
+    const auto of_seed = [n](int seed) { return random_orthogonal(n, Random(seed)).values(); };
+    EXPECT_EQ(of_seed(1), of_seed(1));
+    EXPECT_NE(of_seed(1), of_seed(2));
+  }
+}
+
+TEST(RandomOrthogonal, OfNoRowsIsEmptyAndSilent) {
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(random_orthogonal(0, Random(1)).shape(), Shape({0, 0}));
+  EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
+}
+
+// Over the group, elements average 0, their squares 1 / 3, and half the determinants are -1: QR
+// without a convention for its signs favours some of them.
+TEST(RandomOrthogonal, IsUniform) {
+  constexpr int count = 3000;
+  const double four_sigma = 4 / std::sqrt(count);
+  std::array<double, 9> sum{}, squares{};
+  int reflections = 0;
+  for (int seed = 0; seed < count; ++seed) {
+    const Tensor q = random_orthogonal(3, Random(seed));
+    for (int i = 0; i < 9; ++i) sum[i] += q[i], squares[i] += q[i] * q[i];
+    reflections += q[0] * (q[4] * q[8] - q[5] * q[7]) - q[1] * (q[3] * q[8] - q[5] * q[6]) +
+                       q[2] * (q[3] * q[7] - q[4] * q[6]) <
+                   0;
+  }
+  for (int i = 0; i < 9; ++i) {
+    EXPECT_NEAR(sum[i] / count, 0, four_sigma * std::sqrt(1 / 3.0)) << "element " << i;
+    EXPECT_NEAR(squares[i] / count, 1 / 3.0, four_sigma * std::sqrt(4 / 45.0)) << "element " << i;
+  }
+  EXPECT_NEAR(reflections / double(count), 0.5, four_sigma / 2);
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
