@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <nlohmann/json.hpp>
+#include <cmath>
 #include <set>
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -47,7 +47,7 @@ T read_number(const Checkpoint& checkpoint, const std::string& key) {
   T value{};
   const char* end = found->second.data() + found->second.size();
   const auto parsed = std::from_chars(found->second.data(), end, value);
-  if (parsed.ec != std::errc() || parsed.ptr != end)
+  if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(static_cast<double>(value)))
     fail(checkpoint.name, "'", key, "' should be a number, found '", found->second, "'");
   return value;
 }
@@ -71,9 +71,7 @@ Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string&
 Config config_of(const Checkpoint& checkpoint, const Experiment& experiment) {
   const auto text = checkpoint.file.metadata.find("config");
   if (text == checkpoint.file.metadata.end()) return experiment.config;
-  const auto json = nlohmann::ordered_json::parse(text->second, nullptr, false);
-  if (!json.is_object()) fail(checkpoint.name, "the configuration is damaged: not a JSON object");
-  return config_from_json(checkpoint.name, json);
+  return config_from_json(checkpoint.name, text->second);
 }
 
 ImageShape image_of(const Checkpoint& checkpoint) {
@@ -81,8 +79,9 @@ ImageShape image_of(const Checkpoint& checkpoint) {
   const ImageShape image{read_number<Index>(checkpoint, "channels"),
                          read_number<Index>(checkpoint, "height"),
                          read_number<Index>(checkpoint, "width")};
+  constexpr Index most = 4096;
   if (std::min({image.channels, image.height, image.width}) < 1 ||
-      std::max({image.channels, image.height, image.width}) > 4096)
+      std::max({image.channels, image.height, image.width}) > most || image.size() > most * most)
     fail(checkpoint.name, "images of ", image.channels, " x ", image.height, " x ", image.width,
          " make no sense");
   return image;
@@ -98,10 +97,16 @@ void restore(const Model& model, const Checkpoint& checkpoint) {
     parameters[i].parameter->mutable_value() = std::move(values[i]);
 }
 
-Position restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
-  for (const auto& [name, tensor] : optimizer.state())
-    *tensor = find_tensor(checkpoint, name, tensor->shape());
+void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
+  const auto state = optimizer.state();
+  std::vector<Tensor> values;
+  for (const auto& [name, tensor] : state)
+    values.push_back(find_tensor(checkpoint, name, tensor->shape()));
   optimizer.set_steps(read_number<Index>(checkpoint, "optimizer_steps"));
+  for (std::size_t i = 0; i < values.size(); ++i) *state[i].tensor = std::move(values[i]);
+}
+
+Position position_of(const Checkpoint& checkpoint) {
   return {read_number<Index>(checkpoint, "epoch"),
           read_number<Index>(checkpoint, "batch"),
           read_number<double>(checkpoint, "objective_sum"),
@@ -118,10 +123,10 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
   for (const auto& [name, parameter] : model.flow().parameters())
     file.tensors[name] = parameter->value();
   for (const auto& [name, tensor] : optimizer.state()) file.tensors[name] = *tensor;
-  auto json = to_json(config);
-  json.erase("epochs");  // how far one means to go does not change where one is
+  Config same_however_far = config;
+  same_however_far.epochs = Config().epochs;
   file.metadata = {{"experiment", config.experiment},
-                   {"config", json.dump()},
+                   {"config", to_json(same_however_far)},
                    {"channels", std::to_string(model.image().channels)},
                    {"height", std::to_string(model.image().height)},
                    {"width", std::to_string(model.image().width)},

@@ -35,8 +35,9 @@ T parse(const std::string& key, const std::string& text) {
   std::string known;
   std::vector<std::string> names;
   const Config config;
-  Config::visit(config, [&](const char* name, const auto&, const char*) {
-    known += (known.empty() ? "" : ", ") + std::string(name);
+  Config::visit(config, [&](const std::string& name, const auto&, const char*) {
+    if (name == "experiment") return;  // known, but not to be set
+    known += (known.empty() ? "" : ", ") + name;
     names.push_back(name);
   });
   fail("--set", "unknown key '", key, "', did you mean '", nearest(key, names),
@@ -87,13 +88,18 @@ void validate(const Config& c) {
     require(std::isfinite(static_cast<double>(value)) && value >= least, key,
             "at least " + nlohmann::json(least).dump(), value);
   };
-  at_least("num_layers", c.num_layers, 1);
-  at_least("batch_size", c.batch_size, 1);
-  at_least("epochs", c.epochs, 1);
-  at_least("limit_batches", c.limit_batches, 0);
+  const auto in_range = [](const char* key, auto value, Index least, Index most) {
+    require(value >= least && value <= most, key,
+            std::to_string(least) + " to " + std::to_string(most), value);
+  };
+  constexpr Index many = 1'000'000'000;  // products of two of them still fit
+  in_range("num_layers", c.num_layers, 1, 1000);
+  in_range("batch_size", c.batch_size, 1, many);
+  in_range("epochs", c.epochs, 1, many);
+  in_range("limit_batches", c.limit_batches, 0, many);
+  in_range("warmup_epochs", c.warmup_epochs, 0, many);
   at_least("seed", c.seed, 0);
   at_least("recon_weight", c.recon_weight, 0.0);
-  at_least("warmup_epochs", c.warmup_epochs, 0.0);
   at_least("max_grad_norm", c.max_grad_norm, 0.0);
   require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
   require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
@@ -106,14 +112,18 @@ void validate(const Config& c) {
     require(beta >= 0 && beta < 1, key, "a number from 0 up to, not including, 1", beta);
 }
 
-nlohmann::ordered_json to_json(const Config& config) {
+std::string to_json(const Config& config,
+                    const std::vector<std::pair<std::string, std::string>>& extra) {
   nlohmann::ordered_json json;
   Config::visit(config,
                 [&](const char* key, const auto& field, const char*) { json[key] = field; });
-  return json;
+  for (const auto& [key, value] : extra) json[key] = value;
+  return json.dump(2) + "\n";
 }
 
-Config config_from_json(const std::string& where, const nlohmann::ordered_json& json) {
+Config config_from_json(const std::string& where, const std::string& text) {
+  const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
+  if (!json.is_object()) fail(where, "the configuration is damaged: not a JSON object");
   Config config;
   try {
     Config::visit(config, [&](const char* key, auto& field, const char*) {

@@ -2,8 +2,9 @@
 // --set reaches.
 #pragma once
 
-#include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "engine/real.h"
 
@@ -65,7 +66,11 @@ std::string field_as_text(const Config& config, const std::string& key);
 // Fails, naming the key, when a value makes no sense.
 void validate(const Config& config);
 
-nlohmann::ordered_json to_json(const Config& config);
-Config config_from_json(const std::string& where, const nlohmann::ordered_json& json);
+// As a JSON object with a member per field; `extra` members (name, text) follow. Reading ignores
+// members that are no fields and keeps the defaults of those that are missing; it fails, naming
+// `where`, for anything that is not a sensible configuration.
+std::string to_json(const Config& config,
+                    const std::vector<std::pair<std::string, std::string>>& extra = {});
+Config config_from_json(const std::string& where, const std::string& text);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

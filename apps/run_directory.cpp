@@ -2,7 +2,7 @@
 
 #include <charconv>
 #include <cstdio>
-#include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 
 #include "apps/io/atomic_file.h"
@@ -21,6 +21,13 @@ fs::path RunDirectory::samples(Index epoch) const {
   return root / "samples" / name;
 }
 
+// One of our files in the making, that an interrupted write left behind: "last.safetensors.tmp".
+static bool is_leftover(const std::string& name) {
+  static const std::regex pattern(
+      R"((config\.json|metrics\.csv|(last|best)\.safetensors|\w+\.png)\.tmp\d*)");
+  return std::regex_match(name, pattern);
+}
+
 void RunDirectory::prepare() const {
   std::error_code error;
   for (const char* part : {"checkpoints", "samples"}) {
@@ -31,21 +38,15 @@ void RunDirectory::prepare() const {
   }
   for (const fs::path& directory : {root, root / "checkpoints", root / "samples"})
     for (const auto& entry : fs::directory_iterator(directory, error))
-      if (entry.path().filename().string().find(".tmp") != std::string::npos)
-        fs::remove(entry.path(), error);
+      if (is_leftover(entry.path().filename())) fs::remove(entry.path(), error);
 }
 
 void save_config(const RunDirectory& run, const Config& config, const fs::path& data) {
-  auto json = to_json(config);
-  json["data"] = data.string();
-  write_file_atomically(run.config(), json.dump(2) + "\n");
+  write_file_atomically(run.config(), to_json(config, {{"data", data.string()}}));
 }
 
 Config load_config(const RunDirectory& run) {
-  const auto json = nlohmann::ordered_json::parse(read_file(run.config()), nullptr, false);
-  if (!json.is_object())
-    fail(run.config().string(), "damaged: not a JSON object; expected the run's configuration");
-  return config_from_json(run.config().string(), json);
+  return config_from_json(run.config().string(), read_file(run.config()));
 }
 
 MetricsTable::MetricsTable(fs::path path, Index last_epoch)
@@ -53,7 +54,7 @@ MetricsTable::MetricsTable(fs::path path, Index last_epoch)
   std::error_code ignored;
   if (last_epoch == 0 || !fs::exists(path_, ignored)) return;
   std::istringstream lines(read_file(path_));
-  for (std::string line; std::getline(lines, line);) {
+  for (std::string line; std::getline(lines, line) && !lines.eof();) {  // at its end: half a row
     Index epoch = 0;
     std::from_chars(line.data(), line.data() + line.size(), epoch);
     if (epoch >= 1 && epoch <= last_epoch) text_ += line + "\n";

@@ -70,12 +70,16 @@ static Series read_series(const std::vector<Row>& rows, const char* name) {
   return series;
 }
 
-// A string of gnuplot's: between single quotes nothing is special but the quote itself.
+// A string of gnuplot's. Between single quotes nothing is special but the quote itself, for which a
+// typographic one stands in.
 static std::string quoted(const std::string& text) {
   std::string out = "'";
   for (const unsigned char c : text) {
-    if (c == '\'') out += '\'';
-    out += c < ' ' ? ' ' : static_cast<char>(c);
+    if (c == '\'') {
+      out += "\u2019";
+    } else {
+      out += c < ' ' ? ' ' : static_cast<char>(c);
+    }
   }
   return out + "'";
 }
