@@ -14,22 +14,31 @@ struct ValueAndSlope {
   double value, slope;
 };
 
-// The root x of s(x) = y for increasing s with slope at least `least_slope`: Newton's method, kept
-// by bisection inside an interval that surely holds the root. In double, to its last bits.
+struct SlopeBounds {
+  double least, greatest;
+};
+
+// The root x of s(x) = y for increasing s: Newton's method, and bisection of an interval that
+// surely holds the root where a Newton step leaves it or does not halve the step before. In double,
+// until rounding alone explains the residual; infinite where the root is beyond the largest double.
 template <class S>
-double solve_increasing(const char* flow, S s, double least_slope, double y) {
-  if (!std::isfinite(y)) return y;
-  double x = y;
-  const double reach = std::abs(s(x).value - y) / least_slope;
-  double low = x - reach, high = x + reach;
-  for (int step = 0; step < 200; ++step) {
+double solve_increasing(const char* flow, S s, SlopeBounds bounds, double y) {
+  constexpr double epsilon = std::numeric_limits<double>::epsilon();
+  double x = y / bounds.greatest;  // from here s(x) cannot overflow
+  if (!std::isfinite(x)) return x;
+  const double reach = 2 * std::abs(s(x).value - y) / bounds.least;  // twice the distance at most
+  double low = x - reach, high = x + reach, last_step = high - low;
+  for (int evaluations = 0; evaluations < 200; ++evaluations) {
     const auto [value, slope] = s(x);
-    if (value == y) return x;
+    const double newton = x - (value - y) / slope;
+    const double rounding = 4 * epsilon * (std::abs(y) + bounds.least * std::abs(x));
+    if (std::abs(value - y) <= rounding || std::isinf(newton)) return newton;
     (value < y ? low : high) = x;
-    double next = x - (value - y) / slope;
-    if (!(next > low && next < high)) next = low + (high - low) / 2;
-    const double tolerance = 2 * std::numeric_limits<double>::epsilon() * std::abs(next);
-    if (std::abs(next - x) <= tolerance || high - low <= tolerance) return next;
+    const bool good = newton > low && newton < high && std::abs(newton - x) <= last_step / 2;
+    const double next = good ? newton : low + (high - low) / 2;
+    last_step = std::abs(next - x);
+    const double tolerance = 2 * epsilon * std::abs(next);
+    if (last_step <= tolerance || high - low <= tolerance) return next;
     x = next;
   }
   fail(flow, "the inverse did not converge at z = ", y, ": the root is between ", low, " and ",
@@ -37,10 +46,10 @@ double solve_increasing(const char* flow, S s, double least_slope, double y) {
 }
 
 template <class S>
-Tensor invert(const char* flow, const Tensor& z, double least_slope, S s) {
+Tensor invert(const char* flow, const Tensor& z, SlopeBounds bounds, S s) {
   Tensor x = Tensor::empty(z.shape());
   parallel_for(z.size(), 512, [&, out = x.mutable_data(), y = z.data()](Index i, Index end) {
-    for (; i < end; ++i) out[i] = static_cast<Real>(solve_increasing(flow, s, least_slope, y[i]));
+    for (; i < end; ++i) out[i] = static_cast<Real>(solve_increasing(flow, s, bounds, y[i]));
   });
   return x;
 }
@@ -91,7 +100,7 @@ Out SmoothLeakyReLU::forward(const Var& x, Pass&) const {
 }
 
 Tensor SmoothLeakyReLU::inverse(const Tensor& z, Pass&) const {
-  return invert("smooth_leaky_relu", z, alpha_, [a = alpha_](double x) -> ValueAndSlope {
+  return invert("smooth_leaky_relu", z, {alpha_, 1}, [a = alpha_](double x) -> ValueAndSlope {
     const double e = std::exp(-std::abs(x));  // of the side that cannot overflow
     const double softplus = std::max(x, 0.0) + std::log1p(e);
     const double sigmoid = (x >= 0 ? 1 : e) / (1 + e);
@@ -110,7 +119,8 @@ Out SmoothTanh::forward(const Var& x, Pass&) const {
 }
 
 Tensor SmoothTanh::inverse(const Tensor& z, Pass&) const {
-  return invert("smooth_tanh", z, beta_, [a = alpha_, b = beta_](double x) -> ValueAndSlope {
+  const SlopeBounds bounds{beta_, alpha_ + beta_};
+  return invert("smooth_tanh", z, bounds, [a = alpha_, b = beta_](double x) -> ValueAndSlope {
     const double t = std::tanh(a * x);
     return {t + b * x, b + a * (1 - t * t)};
   });

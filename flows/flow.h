@@ -26,7 +26,7 @@ struct AuxiliaryLoss {
 // What one walk through a flow carries from layer to layer.
 struct Pass {
   Mode mode = Mode::exact;
-  Inverse inverse = Inverse::learned;
+  Inverse inverse = Inverse::learned;   // approximate; `exact` undoes forward to rounding
   std::optional<Random> noise;          // for dequantization; none: the midpoint 0.5
   std::vector<std::uint32_t> examples;  // which numbers of `noise` each row gets; empty: 0, 1, ...
   std::vector<AuxiliaryLoss> losses;    // added by layers in train mode

@@ -36,7 +36,7 @@ Out Linear::exact_forward(const Var& x) const {
 }
 
 Tensor Linear::inverse(const Tensor& z, Pass&) const {
-  return transpose(factorized().solve(transpose(z - b_.value())));
+  return transpose(factorized().solve(transpose(flattened(z).value() - b_.value())));
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,4 +1,5 @@
-// Square linear layers z = W x + b on flattened examples, and what they share: parameters, the
+// Square linear layers z = W x + b on flattened examples, (B, ...) -> (B, D) both ways, and what
+// they share: parameters, the
 // exact log-determinant and the exact inverse, through one factorization of W that is kept until W
 // changes. They differ in where the gradient of log|det W|, which is W^-T, comes from:
 //

@@ -26,7 +26,12 @@ static Tensor dequantization_noise(const Shape& shape, const Pass& pass) {
 }
 
 Out Dequantization::forward(const Var& x, Pass& pass) const {
-  return {x + dequantization_noise(x.shape(), pass), Tensor::zeros({x.size(0)})};
+  const Tensor z = pointwise("dequantization", x.value(), dequantization_noise(x.shape(), pass),
+                             [](Real x, Real u) {  // rounding must not reach the next pixel value
+                               return x + u < x + 1 ? x + u : std::nextafter(x + 1, x);
+                             });
+  return {record("dequantization", z, grad(x, [](const Tensor& g) { return g; })),
+          Tensor::zeros({x.size(0)})};
 }
 
 Tensor Dequantization::inverse(const Tensor& z, Pass&) const {

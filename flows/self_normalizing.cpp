@@ -37,26 +37,24 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
   auto [z, logdet, loss] = override_gradient(
       "self_normalizing", {Z, Tensor::zeros({x.size(0)}), reconstruction}, {x, W_, R_},
       [=, only_R = options_.only_R](const Tensor& gz, const Tensor& gl, const Tensor& gr) {
-        const Tensor gx = matmul(gz, W);             // W^T d_z
-        const Tensor gW_logdet = sum(gl) * transpose(R);   // R^T stands in for W^-T
-        const Tensor gR_logdet = -sum(gl) * transpose(W);  // -W^T for -R^-T
-        Tensor gW_x = 0.5 * gz;                      // d_z x^T, before the product with x
-        Tensor gR_z = -0.5 * gx;                     // -(W^T d_z) z^T for -(R^-T d_z) (R^-1 x)^T
+        const Tensor gx = matmul(gz, W);  // W^T d_z
+        const Tensor half = 0.5 * sum(gl);
+        Tensor gW = half * transpose(R);   // of log|det W|: R^T stands in for W^-T
+        Tensor gR = -half * transpose(W);  // of -log|det R|: -W^T for -R^-T
+        Tensor gW_x = 0.5 * gz;            // of p_Z(W x), before the product with x
+        Tensor gR_z = -0.5 * gx;           // of p_Z(R^-1 x): -(W^T d_z) z^T
 
-        Tensor ge = (2 * gr / B) * error;            // |R W x - x|^2
-        Tensor gW_symmetric;
-        if (error_z.defined()) {                     // |W R z - z|^2, its last z held fixed
+        Tensor ge = (2 * gr / B) * error;  // of |R W x - x|^2, the same way
+        if (error_z.defined()) {           // and of |W R z - z|^2, its last z held fixed
           const Tensor gf = (gr / B) * error_z;
           ge = 0.5 * ge + matmul(gf, W);
-          if (!only_R) gW_symmetric = matmul(transposed(gf), RZ);
+          if (!only_R) matmul_into(gW, 1, transposed(gf), RZ);
         }
         gR_z = gR_z + ge;
         if (!only_R) gW_x = gW_x + matmul(ge, R);
 
-        Tensor gW = 0.5 * gW_logdet, gR = 0.5 * gR_logdet;
         matmul_into(gW, 1, transposed(gW_x), X);
         matmul_into(gR, 1, transposed(gR_z), Z);
-        if (gW_symmetric.defined()) gW = gW + gW_symmetric;
         return grads(gx, gW, gR);
       });
   pass.losses.push_back({loss, options_.weight});
@@ -65,7 +63,7 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
 
 Tensor SelfNormalizing::inverse(const Tensor& z, Pass& pass) const {
   if (pass.inverse == Inverse::exact) return Linear::inverse(z, pass);
-  return matmul(z - b_.value(), transposed(R_.value()));
+  return matmul(flattened(z).value() - b_.value(), transposed(R_.value()));
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,133 @@
+// What holds for every flow with a square Jacobian, and small tools for tests of flows.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "engine/gradcheck.h"
+#include "flows/flow.h"
+#include "ops/linalg.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+inline constexpr bool in_double = sizeof(Real) == sizeof(double);
+
+template <class F>
+std::string error_of(F f) {
+  try {
+    f();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+inline std::vector<std::string> names_of(const Module& module) {
+  std::vector<std::string> names;
+  for (const auto& [name, parameter] : module.parameters()) names.push_back(name);
+  return names;
+}
+
+inline void expect_close(const Tensor& actual, const Tensor& expected, double tolerance,
+                         const std::string& what) {
+  ASSERT_EQ(actual.shape(), expected.shape()) << what;
+  for (Index i = 0; i < actual.size(); ++i)
+    ASSERT_NEAR(actual[i], expected[i], tolerance * std::max(1.0, std::abs(double{expected[i]})))
+        << what << ", element " << i << " of " << actual.shape();
+}
+
+inline void check_round_trip(const Flow& flow, const Tensor& x, Pass pass) {
+  const Tensor z = flow.forward(x, pass).z.value(), again = flow.inverse(z, pass);
+  ASSERT_EQ(again.size(), x.size());  // a linear flow flattens its examples
+  expect_close(again.reshape(x.shape()), x, in_double ? 1e-9 : 1e-4, "inverse(forward(x))");
+}
+
+// The Jacobian of each example, one row per backward(); that of another example must be 0.
+inline void check_logdet(const Flow& flow, const Tensor& x, Pass pass) {
+  const Var leaf = Var::leaf(x);
+  const Out out = flow.forward(leaf, pass);
+  const Index B = x.size(0), D = x.size() / B;
+  ASSERT_EQ(out.logdet.shape(), Shape{B});
+  ASSERT_EQ(out.z.size(), x.size());
+  for (Index b = 0; b < B; ++b) {
+    Tensor jacobian = Tensor::empty({D, D});
+    for (Index j = 0; j < D; ++j) {
+      Tensor seed = Tensor::zeros(out.z.shape());
+      seed.mutable_data()[b * D + j] = 1;
+      const Tensor row = backward(out.z, seed, Graph::keep)[leaf];
+      for (Index i = 0; i < B * D; ++i) {
+        if (i / D == b) {
+          jacobian.mutable_data()[j * D + i % D] = row[i];
+        } else {
+          ASSERT_EQ(row[i], 0) << "example " << b << " depends on example " << i / D;
+        }
+      }
+    }
+    const double expected = LU(jacobian).log_abs_det();
+    EXPECT_NEAR(out.logdet.value()[b], expected,
+                (in_double ? 1e-8 : 1e-3) * std::max(1.0, std::abs(expected)))
+        << "log|det| of the Jacobian of example " << b;
+  }
+}
+
+// z and logdet as a function of the value of one parameter. A parameter keeps its identity, so the
+// value is put into it for the time of the call, and its gradient is handed on to the argument.
+inline Function of_parameter(const Flow& flow, Parameter& p, const Tensor& x, const Pass& pass) {
+  return [&flow, &p, x, pass](const std::vector<Var>& value) {
+    const Tensor before = p.value();
+    p.mutable_value() = value[0].value();
+    Pass walk = pass;
+    const Out out = flow.forward(x, walk);
+    p.mutable_value() = before;
+    const auto [z, logdet] =
+        override_gradient("flow", {out.z.value(), out.logdet.value()}, {value[0]},
+                          [out, &p](const Tensor& gz, const Tensor& gl) {
+                            return grads(backward(sum(out.z * gz) + sum(out.logdet * gl))[p]);
+                          });
+    return std::vector{z, logdet};
+  };
+}
+
+inline void check_gradients(const Flow& flow, const Tensor& x, const Pass& pass) {
+  const Function of_input = [&](const std::vector<Var>& in) {
+    Pass walk = pass;
+    const Out out = flow.forward(in[0], walk);
+    return std::vector{out.z, out.logdet};
+  };
+  const auto report = gradcheck(of_input, {x});
+  EXPECT_TRUE(report) << "the gradient of x: " << report.failure;
+  for (const auto& [name, parameter] : flow.parameters()) {
+    const Tensor value = parameter->value();
+    const auto report = gradcheck(of_parameter(flow, *parameter, x, pass), {value});
+    EXPECT_TRUE(report) << "the gradient of " << name << ": " << report.failure;
+  }
+}
+
+inline void check_finite(const Flow& flow, const Tensor& x, Pass pass) {
+  const Var leaf = Var::leaf(x);
+  const Out out = flow.forward(leaf, pass);
+  EXPECT_TRUE(all_finite(out.z.value())) << "z at extreme inputs";
+  EXPECT_TRUE(all_finite(out.logdet.value())) << "logdet at extreme inputs";
+  const Gradients gradients = backward(sum(out.z) + sum(out.logdet));
+  EXPECT_TRUE(all_finite(gradients[leaf])) << "the gradient of extreme inputs";
+  for (const auto& [name, parameter] : flow.parameters())
+    EXPECT_TRUE(all_finite(gradients[*parameter])) << "the gradient of " << name;
+}
+
+// The inverse undoes forward(x), logdet is that of the Jacobian, the gradients of x and of every
+// parameter agree with differences, and everything is finite at the extreme inputs.
+inline void check_flow(const std::string& name, const Flow& flow, const Tensor& x,
+                       const Tensor& extremes, const Pass& pass = {}) {
+  std::ostringstream where;
+  where << name << " at " << x.shape();
+  SCOPED_TRACE(where.str());
+  check_round_trip(flow, x, pass);
+  check_logdet(flow, x, pass);
+  check_gradients(flow, x, pass);
+  check_finite(flow, extremes, pass);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,303 @@
+// Likelihoods against densities and entropies that are known in closed form.
+#include "flows/density.h"
+
+#include <numbers>
+
+#include "flows/activations.h"
+#include "flows/preprocessing.h"
+#include "flows/self_normalizing.h"
+#include "flows/sequential.h"
+#include "tests/flows/check_flow.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+constexpr double tolerance = in_double ? 1e-12 : 1e-5;
+const double log_2pi = std::log(2 * std::numbers::pi);
+
+using FlowPtr = std::unique_ptr<Flow>;
+
+template <class... Layers>
+FlowPtr chain(Layers... layers) {
+  std::vector<FlowPtr> all;
+  (all.push_back(std::move(layers)), ...);
+  return std::make_unique<Sequential>(std::move(all));
+}
+
+template <class F, class... Options>
+FlowPtr make(Options... options) {
+  return std::make_unique<F>(options...);
+}
+
+TEST(StandardNormal, IsItsFormula) {
+  const Tensor z = Random(1).normal({4, 2, 3});
+  const Var log_p = StandardNormal().log_prob(z);
+  ASSERT_EQ(log_p.shape(), Shape{4});
+  for (Index b = 0; b < 4; ++b) {
+    double expected = 0;
+    for (Index i = 6 * b; i < 6 * b + 6; ++i) expected -= 0.5 * (z[i] * z[i] + log_2pi);
+    EXPECT_NEAR(log_p.value()[b], expected, 10 * tolerance);
+  }
+  EXPECT_EQ(StandardNormal().log_prob(Tensor::empty({0, 3})).shape(), Shape{0});
+}
+
+// ---- A Gaussian in the plane ------------------------------------------------------------------
+
+// N(m, S), whose whitening z = L^-1 (x - m), S = L L^T, is worked out by hand.
+struct Gaussian {
+  const double mx = 1, my = -2, sxx = 4, sxy = 1.2, syy = 1, det = 2.56;
+  const Tensor L = Tensor({2, 2}, {2, 0, 0.6, 0.8});
+  const Tensor W = Tensor({2, 2}, {0.5, 0, -0.375, 1.25});
+  const Tensor b = Tensor({2}, {-0.5, 2.875});  // -W m
+  const double entropy = 1 + log_2pi + 0.5 * std::log(det);
+
+  double log_prob(double x, double y) const {
+    const double dx = x - mx, dy = y - my;
+    const double distance = (syy * dx * dx - 2 * sxy * dx * dy + sxx * dy * dy) / det;
+    return -0.5 * distance - log_2pi - 0.5 * std::log(det);
+  }
+
+  Tensor sample(Index n) const {
+    Tensor x = Random(7).normal({n, 2});
+    Real* p = x.mutable_data();
+    for (Index i = 0; i < n; ++i, p += 2) {
+      p[1] = my + L[2] * p[0] + L[3] * p[1];
+      p[0] = mx + L[0] * p[0];
+    }
+    return x;
+  }
+
+  std::vector<FlowPtr> layers() const {
+    std::vector<FlowPtr> all;
+    all.push_back(make<Exact>(W, b));
+    all.push_back(make<RelativeGradient>(W, b));
+    all.push_back(make<SelfNormalizing>(W, L * 1.5, b));  // R is no inverse: it must not matter
+    return all;
+  }
+};
+
+TEST(Density, OfALinearFlowIsTheGaussianItWhitens) {
+  const Gaussian gaussian;
+  const Tensor x = gaussian.sample(50);
+  for (const FlowPtr& flow : gaussian.layers())
+    for (Mode mode : {Mode::exact, Mode::train}) {
+      Pass pass;
+      pass.mode = mode;
+      const Tensor log_p = Density(*flow, {2}).log_prob(x, pass);
+      ASSERT_EQ(log_p.shape(), Shape{50});
+      for (Index i = 0; i < 50; ++i)
+        EXPECT_NEAR(log_p[i], gaussian.log_prob(x[2 * i], x[2 * i + 1]), 20 * tolerance);
+    }
+}
+
+TEST(Density, SamplesOfALinearFlowHaveItsMeanAndCovariance) {
+  const Gaussian gaussian;
+  const Index n = 20000;
+  for (const FlowPtr& flow : gaussian.layers()) {
+    Pass pass;
+    pass.inverse = Inverse::exact;
+    const Tensor x = Density(*flow, {2}).sample(n, Random(3, Purpose::sampling), 1, pass);
+    const Tensor centred = x - Tensor({2}, {1, -2});
+    const Tensor first = mean(centred, {0}), second = mean(centred * centred, {0});
+    const double error = 4 / std::sqrt(n);  // 4 standard errors of N(0, 1)'s mean
+    EXPECT_NEAR(first[0], 0, error * 2);
+    EXPECT_NEAR(first[1], 0, error);
+    EXPECT_NEAR(second[0], gaussian.sxx, error * gaussian.sxx * std::sqrt(2));
+    EXPECT_NEAR(second[1], gaussian.syy, error * gaussian.syy * std::sqrt(2));
+  }
+}
+
+// ---- What a log-determinant that is wrong would break -----------------------------------------
+
+struct Interval {
+  double from, to;
+};
+
+// The midpoint rule, over cells that no kink at 0 divides.
+double integral(const Flow& flow, Interval range, Index cells) {
+  Tensor x = Tensor::empty({cells, 1});
+  const double width = (range.to - range.from) / cells;
+  for (Index i = 0; i < cells; ++i) x.mutable_data()[i] = range.from + width * (i + 0.5);
+  double total = 0;
+  for (Real log_p : Density(flow, {1}).log_prob(x).values()) total += width * std::exp(log_p);
+  return total;
+}
+
+TEST(Density, IntegratesToOne) {
+  struct Case {
+    FlowPtr flow;
+    Interval range;
+    double tolerance;
+  };
+  std::vector<Case> cases;
+  const auto add = [&](FlowPtr flow, Interval range, double tolerance = 1e-9) {
+    cases.push_back({std::move(flow), range, in_double ? tolerance : 1e-5});
+  };
+  add(make<Identity>(), {-10, 10});
+  add(make<Normalization>(3, -2.0), {-20, 20});
+  for (double alpha : {0.1, 0.3, 1.0}) add(make<SmoothLeakyReLU>(alpha), {-100, 100});
+  add(make<SmoothTanh>(1, 0.1), {-100, 100});
+  add(make<SmoothTanh>(2, 0.5), {-40, 40});
+  add(make<Logit>(), {0, 1});
+  add(chain(make<Normalization>(0, 256), make<Logit>()), {0, 256});
+  add(chain(make<Normalization>(0, 256), make<Normalization>(-1e-3, 1.25), make<Logit>()),
+      {-0.256, 319.744});
+  add(chain(make<SmoothTanh>(1, 0.2), make<Normalization>(0.5, 2), make<SmoothLeakyReLU>(0.3)),
+      {-200, 200});
+  for (double slope : {0.3, 2.5}) add(make<LeakyReLU>(slope), {-40, 40}, 1e-5);  // a jump at 0
+  add(make<LearnableLeakyReLU>(), {-40, 40});
+  for (std::size_t i = 0; i < cases.size(); ++i)
+    EXPECT_NEAR(integral(*cases[i].flow, cases[i].range, 20000), 1, cases[i].tolerance)
+        << "case " << i;
+}
+
+// A mean NLL below the entropy of the data is impossible, but for the noise of the mean.
+TEST(Density, MeanNLLIsNotBelowTheEntropyOfTheData) {
+  struct Case {
+    std::string name;
+    FlowPtr flow;
+    Tensor x;
+    double entropy, divergence;  // an upper bound of KL(data || flow)
+  };
+  const Index n = 20000;
+  const Gaussian gaussian;
+  const Tensor plane = gaussian.sample(n), uniform = Random(8).uniform({n, 3}) * 0.999999 + 5e-7;
+  const Tensor logistic = (log(Var(uniform)) - log(1 - Var(uniform))).value();
+  std::vector<Case> cases;
+  const auto add = [&](const char* name, FlowPtr flow, Tensor x, double entropy,
+                       double divergence) {
+    cases.push_back({name, std::move(flow), x, entropy, divergence});
+  };
+  for (FlowPtr& flow : gaussian.layers())
+    add("Gaussian, its flow", std::move(flow), plane, gaussian.entropy, 0);
+  const Tensor close = gaussian.W * 1.1;
+  add("Gaussian, nearly", make<Exact>(close, gaussian.b), plane, gaussian.entropy, 0.05);
+  // A logistic variable has entropy 2 and variance pi^2 / 3; N(0, the same) is 0.0145 away.
+  add("uniform", chain(make<Logit>(), make<Normalization>(0, 1.8138)), uniform, 0, 3 * 0.0145);
+  add("logistic", make<Normalization>(0, 1.8138), logistic, 3 * 2, 3 * 0.0145);
+  add("logistic, there and back",
+      chain(make<Sigmoid>(), make<Logit>(), make<Normalization>(0, 1.8138)), logistic, 3 * 2,
+      3 * 0.0145);
+  add("logistic, kinked", chain(make<LeakyReLU>(0.9), make<Normalization>(0, 1.8138)), logistic,
+      3 * 2, 0.2);
+  add("logistic, curved", chain(make<SmoothTanh>(0.5, 0.5), make<Normalization>(0, 1.2)), logistic,
+      3 * 2, 0.2);
+  add("logistic, bent", chain(make<SmoothLeakyReLU>(0.9), make<Normalization>(0, 1.8)), logistic,
+      3 * 2, 0.2);
+  for (const Case& c : cases) {
+    const Tensor nll = -Density(*c.flow, {c.x.size(1)}).log_prob(c.x);
+    const double average = mean(nll).item();
+    const double variance = mean((nll - Real(average)) * (nll - Real(average))).item();
+    const double error = 4 * std::sqrt(variance / n);
+    EXPECT_GE(average, c.entropy - error) << c.name;
+    EXPECT_LE(average, c.entropy + c.divergence + error) << c.name;
+  }
+}
+
+// ---- What log_prob, objective and sample do ---------------------------------------------------
+
+struct Probe : Flow {
+  mutable bool recorded = false;
+  mutable Pass seen;
+  using Flow::forward, Flow::inverse;
+  Out forward(const Var& x, Pass& pass) const override {
+    recorded = grad_enabled();
+    seen = pass;
+    pass.losses.push_back({Real(1), 1});
+    return {x, Tensor::zeros({x.size(0)})};
+  }
+  Tensor inverse(const Tensor& z, Pass& pass) const override {
+    seen = pass;
+    return z;
+  }
+};
+
+TEST(Density, LogProbIsExactAndRecordsNoHistory) {
+  const Probe probe;
+  Pass pass;
+  pass.mode = Mode::train;
+  pass.examples = {3, 4};
+  Density(probe, {2}).log_prob(Tensor::zeros({2, 2}), pass);
+  EXPECT_FALSE(probe.recorded);
+  EXPECT_EQ(probe.seen.mode, Mode::exact);
+  EXPECT_EQ(probe.seen.examples, pass.examples);
+  EXPECT_TRUE(pass.losses.empty());
+  EXPECT_TRUE(grad_enabled());
+}
+
+TEST(Density, ObjectiveKeepsTheModeAndCollectsLosses) {
+  const Probe probe;
+  Pass pass;
+  pass.mode = Mode::train;
+  const Var x = Var::leaf(Tensor({2, 2}, {1, 2, 3, 4}));
+  const Var objective = Density(probe, {2}).objective(x, pass);
+  EXPECT_EQ(probe.seen.mode, Mode::train);
+  EXPECT_EQ(pass.losses.size(), 1u);
+  EXPECT_EQ(objective.shape(), Shape{2});
+  EXPECT_EQ(backward(sum(objective))[x].values(), (std::vector<Real>{-1, -2, -3, -4}));
+}
+
+TEST(Density, ObjectiveOfExactLayersIsTheLogLikelihood) {
+  const Gaussian gaussian;
+  const FlowPtr flow = chain(make<Exact>(gaussian.W, gaussian.b), make<SmoothLeakyReLU>());
+  Pass pass;
+  pass.mode = Mode::train;
+  const Density density(*flow, {2});
+  const Tensor x = gaussian.sample(9);
+  EXPECT_EQ(density.objective(x, pass).value().values(), density.log_prob(x).values());
+}
+
+TEST(Density, SampleIsTheInverseOfTheScaledBase) {
+  const FlowPtr flow = make<SmoothTanh>(1, 0.1);
+  const Density density(*flow, {2, 3, 5});
+  const Random random(4, Purpose::sampling);
+  for (Real temperature : {0.0, 0.7, 1.0}) {
+    const Tensor x = density.sample(6, random, temperature);
+    ASSERT_EQ(x.shape(), Shape({6, 2, 3, 5}));
+    const Tensor z = random.normal({6, 2, 3, 5}) * temperature;
+    EXPECT_EQ(x.values(), flow->inverse(z).values());
+  }
+  EXPECT_EQ(density.sample(0, random).shape(), Shape({0, 2, 3, 5}));
+}
+
+TEST(Density, SampleIsAFunctionOfTheSeedAndTheExample) {
+  const FlowPtr flow = make<SmoothLeakyReLU>();
+  const Density density(*flow, {3});
+  const auto five = density.sample(5, Random(4)).values();
+  EXPECT_EQ(density.sample(5, Random(4)).values(), five);
+  EXPECT_NE(density.sample(5, Random(5)).values(), five);
+  EXPECT_EQ(density.sample(3, Random(4)).values(), std::vector(five.begin(), five.begin() + 9));
+}
+
+TEST(Density, SampleAtTemperatureZeroIsTheInverseOfZero) {
+  const Gaussian gaussian;
+  for (const FlowPtr& flow : gaussian.layers()) {
+    Pass pass;
+    pass.inverse = Inverse::exact;
+    const Tensor x = Density(*flow, {2}).sample(3, Random(4), 0, pass);
+    expect_close(x, Tensor({3, 2}, {1, -2, 1, -2, 1, -2}), 10 * tolerance, "the mean");
+  }
+}
+
+TEST(Density, SampleHandsThePassOn) {
+  const Probe probe;
+  Pass pass;
+  pass.inverse = Inverse::exact;
+  Density(probe, {2}).sample(1, Random(1), 1, pass);
+  EXPECT_EQ(probe.seen.inverse, Inverse::exact);
+}
+
+TEST(Density, WrongLatentShapeIsNamed) {
+  const Gaussian gaussian;
+  for (const FlowPtr& flow : gaussian.layers()) {
+    EXPECT_EQ(error_of([&] { Density(*flow, {3}).sample(4, Random(1)); }),
+              "[linear] examples of 2 values expected, the input's shape is (4, 3)");
+    EXPECT_EQ(error_of([&] {
+                Density(*flow, {2}).log_prob(Tensor::zeros({4, 5}));
+              }),
+              "[linear] examples of 2 values expected, the input's shape is (4, 5)");
+  }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,188 @@
+// Against tensors computed by the authors' published code (PyTorch, float64) at
+// https://github.com/akandykeller/SelfNormalizingFlows.
+//
+// Their sign: it minimises a negative log-likelihood, a mean over the batch. So with gz the
+// gradient of -log p_Z at z, the log-determinant enters once per batch, subtracted:
+//
+//   grad_W = 1/2 (gz^T x - R^T),   grad_R = 1/2 (-(gz W)^T z + W^T),
+//
+// with examples as rows. Our override is linear in its seeds and adds 1/2 sum(logdet seed) R^T to
+// the gradient of W, -1/2 sum(logdet seed) W^T to that of R. So theirs is ours with the seed grad_z
+// at z and -1/B at each of the B log-determinants: what minimising -mean(log_prob) seeds. The
+// reconstruction loss is minimised on both sides.
+#include <gtest/gtest-spi.h>
+
+#include <set>
+
+#include "apps/io/safetensors.h"
+#include "flows/activations.h"
+#include "flows/preprocessing.h"
+#include "flows/self_normalizing.h"
+#include "flows/sequential.h"
+#include "tests/flows/check_flow.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// One file. Every tensor of it must be asked for, as an input or to compare with.
+class Vectors {
+ public:
+  explicit Vectors(const std::string& name)
+      : name_(name),
+        tensors_(
+            load_safetensors(BACKFLOW_SOURCE_ROOT "/tests/data/" + name + ".safetensors").tensors) {
+  }
+  ~Vectors() {
+    for (const auto& [tensor, value] : tensors_)
+      EXPECT_TRUE(used_.contains(tensor)) << name_ << " holds '" << tensor << "', never compared";
+  }
+
+  Tensor operator[](const std::string& tensor) {
+    used_.insert(tensor);
+    const auto found = tensors_.find(tensor);
+    if (found == tensors_.end()) fail("vectors", name_, " has no '", tensor, "'");
+    return found->second;
+  }
+
+  // A kernel of one tap is a matrix, a tensor with one element a scalar: only sizes must agree.
+  void expect(const std::string& tensor, const Tensor& actual) {
+    const Tensor expected = (*this)[tensor];
+    ASSERT_EQ(actual.size(), expected.size()) << name_ << ": " << tensor;
+    double largest = 0;
+    for (Real value : expected.values()) largest = std::max(largest, std::abs(double{value}));
+    for (Index i = 0; i < expected.size(); ++i)
+      ASSERT_NEAR(actual[i], expected[i], (in_double ? 1e-9 : 1e-4) * largest)
+          << name_ << ": " << tensor << ", element " << i;
+  }
+
+ private:
+  std::string name_;
+  std::map<std::string, Tensor> tensors_;
+  std::set<std::string> used_;
+};
+
+void expect_activation(Vectors& vectors, const Flow& flow) {
+  for (const auto& [name, parameter] : flow.parameters())
+    parameter->mutable_value() = vectors["param." + name];
+  const Var x = Var::leaf(vectors["x"]);
+  const Out out = flow.forward(x);
+  vectors.expect("y", out.z.value());
+  vectors.expect("logdet", out.logdet.value());
+  vectors.expect("inverse_of_y", flow.inverse(out.z.value()));
+  vectors.expect("inverse_of_y", x.value());
+  const Gradients gradients =
+      backward(sum(out.z * vectors["grad_y"]) + sum(out.logdet * vectors["grad_logdet"]));
+  vectors.expect("grad_x", gradients[x]);
+  for (const auto& [name, parameter] : flow.parameters())
+    vectors.expect("grad." + name, gradients[*parameter]);
+}
+
+TEST(Vectors, SmoothLeakyReLU) {
+  Vectors vectors("smooth_leaky_relu");
+  expect_activation(vectors, SmoothLeakyReLU());
+}
+
+TEST(Vectors, SmoothTanh) {
+  Vectors vectors("smooth_tanh");
+  expect_activation(vectors, SmoothTanh());
+}
+
+TEST(Vectors, LearnableLeakyReLU) {
+  Vectors vectors("learnable_leaky_relu");
+  expect_activation(vectors, LearnableLeakyReLU());
+}
+
+TEST(Vectors, Preprocessing) {
+  Vectors vectors("preprocess");
+  std::vector<std::unique_ptr<Flow>> layers;
+  layers.push_back(std::make_unique<Normalization>(0, 256));
+  layers.push_back(std::make_unique<Normalization>(-1e-6, 1 / (1 - 2e-6)));
+  layers.push_back(std::make_unique<Logit>());
+  const Out out = Sequential(std::move(layers)).forward(vectors["pixels"] + vectors["noise"]);
+  vectors.expect("y", out.z.value());
+  vectors.expect("logdet", out.logdet.value());
+}
+
+class SelfNormalizingVectors : public testing::Test {
+ protected:
+  Tensor matrix(const std::string& name) { return vectors_[name].reshape({6, 6}); }
+  SelfNormalizing layer(ReconstructionOptions options = {}) {
+    return {matrix("W"), matrix("R"), vectors_["b"], options};
+  }
+
+  // Vectors for the tests below are compared together: what one leaves out, another must name.
+  Vectors vectors_{"selfnorm_fc"};
+};
+
+// ---- The layer of the paper -------------------------------------------------------------------
+
+struct Layer : SelfNormalizing {
+  explicit Layer(Vectors& vectors, ReconstructionOptions options = {})
+      : SelfNormalizing(vectors["W"].reshape({6, 6}), vectors["R"].reshape({6, 6}), vectors["b"],
+                        options) {}
+  const Parameter& W = *parameters()[0].parameter;
+  const Parameter& b = *parameters()[1].parameter;
+  const Parameter& R = *parameters()[2].parameter;
+};
+
+void expect_training(Vectors& vectors) {
+  const Layer layer(vectors);
+  const Var x = Var::leaf(vectors["x"]);
+  Pass pass;
+  pass.mode = Mode::train;
+  const Out out = layer.forward(x, pass);
+  vectors.expect("z", out.z.value());
+  const Gradients gradients = backward(sum(out.z * vectors["grad_z"]) - mean(out.logdet));
+  vectors.expect("grad_x", gradients[x]);
+  vectors.expect("grad_W", gradients[layer.W]);
+  vectors.expect("grad_R", gradients[layer.R]);
+  vectors.expect("grad_b", gradients[layer.b]);
+}
+
+void expect_reconstruction(Vectors& vectors, const std::string& name,
+                           const ReconstructionOptions& options) {
+  const Layer layer(vectors, options);
+  Pass pass;
+  pass.mode = Mode::train;
+  layer.forward(vectors["x"], pass);
+  const Var loss = pass.losses.at(0).value;
+  const Gradients gradients = backward(loss);
+  vectors.expect(name + "_loss", loss.value());
+  vectors.expect(name + "_grad_W", gradients[layer.W]);
+  vectors.expect(name + "_grad_R", gradients[layer.R]);
+}
+
+void expect_evaluation(Vectors& vectors) {
+  const Layer layer(vectors);
+  const Out out = layer.forward(vectors["x"]);
+  const Var logabsdet = mean(out.logdet);  // the same for each example
+  vectors.expect("z", out.z.value());
+  vectors.expect("logabsdet", logabsdet.value());
+  vectors.expect("grad_logabsdet_W", backward(logabsdet)[layer.W]);
+  Pass pass;
+  pass.inverse = Inverse::exact;
+  vectors.expect("inverse_exact", layer.inverse(vectors["z"], pass));
+  pass.inverse = Inverse::learned;
+  vectors.expect("inverse_learned", layer.inverse(vectors["z"], pass));
+}
+
+TEST(Vectors, SelfNormalizing) {
+  Vectors vectors("selfnorm_fc");
+  expect_training(vectors);
+  expect_reconstruction(vectors, "recon", {});
+  expect_reconstruction(vectors, "recon_sym", {.symmetric = true});
+  expect_reconstruction(vectors, "recon_only_R", {.only_R = true});
+  expect_evaluation(vectors);
+}
+
+TEST(Vectors, ATensorThatIsNeverComparedFails) {
+  EXPECT_NONFATAL_FAILURE(
+      {
+        Vectors vectors("preprocess");
+        for (const char* tensor : {"pixels", "noise", "y"}) vectors[tensor];
+      },
+      "preprocess holds 'logdet', never compared");
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
