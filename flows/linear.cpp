@@ -31,8 +31,7 @@ const LU& Linear::factorized() const {
 }
 
 Out Linear::exact_forward(const Var& x) const {
-  return {matmul(x, transposed(W_)) + b_,
-          broadcast_to(logabsdet(W_, factorized()), {x.size(0)})};
+  return {matmul(x, transposed(W_)) + b_, broadcast_to(logabsdet(W_, factorized()), {x.size(0)})};
 }
 
 Tensor Linear::inverse(const Tensor& z, Pass&) const {

@@ -1,7 +1,7 @@
 // Square linear layers z = W x + b on flattened examples, (B, ...) -> (B, D) both ways, and what
-// they share: parameters, the
-// exact log-determinant and the exact inverse, through one factorization of W that is kept until W
-// changes. They differ in where the gradient of log|det W|, which is W^-T, comes from:
+// they share: parameters, the exact log-determinant and the exact inverse, through one
+// factorization of W that is kept until W changes. They differ in where the gradient of log|det W|,
+// which is W^-T, comes from:
 //
 //   Exact              from the factorization: O(D^3) a step
 //   SelfNormalizing    R^T, the transpose of a learned inverse: O(B D^2) a step

@@ -18,13 +18,13 @@ fi
 
 install_build_tools
 configure "$build" "${options[@]}"
-suites=(core apps program)
+suites=(core app program)
 targets=()
 for precision in "${precisions[@]}"; do
   for suite in "${suites[@]}"; do targets+=("tests/${suite}_tests_$precision"); done
 done
 say "building ${targets[*]}"
-ninja -C "$build" --quiet "${targets[@]}"
+ninja -C "$build" --quiet "${precisions[@]/#/tests_}"
 
 passed=0 failed=0
 log=$(mktemp)

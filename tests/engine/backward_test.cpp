@@ -29,7 +29,7 @@ constexpr bool sanitized = true;
 constexpr std::size_t small_stack = 1 << 20;  // instrumented frames are larger
 #else
 constexpr bool sanitized = false;
-constexpr std::size_t small_stack = 64 << 10;
+constexpr std::size_t small_stack = 256 << 10;  // of which libraries take some for their own
 #endif
 
 using Reals = std::vector<Real>;
