@@ -42,8 +42,9 @@ ImageShape image_of(const Checkpoint& checkpoint);
 // Fails unless the file has every parameter, in its shape (axes of size 1 do not count), finite,
 // and nothing that the model does not know. The model changes only if all is well.
 void restore(const Model& model, const Checkpoint& checkpoint);
-// The same for the optimizer, and returns the position. Fails for a checkpoint from elsewhere.
-Position restore(Optimizer& optimizer, const Checkpoint& checkpoint);
+// The same for the optimizer's state. These two fail for a checkpoint from elsewhere.
+void restore(Optimizer& optimizer, const Checkpoint& checkpoint);
+Position position_of(const Checkpoint& checkpoint);
 
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
                      Optimizer& optimizer, const Position& position);

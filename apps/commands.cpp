@@ -45,6 +45,15 @@ static const char* name_of(Split split) {
   return split == Split::train ? "train" : split == Split::validation ? "validation" : "test";
 }
 
+static Likelihood exact_likelihood(const Model& model, const ImageSet& images,
+                                   const EvaluateOptions& options) try {
+  const Likelihood result = evaluate(model, images, options.split, options.noise, options.limit);
+  if (!std::isfinite(result.nll)) throw Error("it is not finite");
+  return result;
+} catch (const Error& error) {
+  fail(options.checkpoint.string(), "no exact NLL: ", error.what(), "; has the model diverged?");
+}
+
 void evaluate_checkpoint(const EvaluateOptions& options) {
   const Experiment& experiment = find_experiment(options.experiment);
   const Checkpoint checkpoint = load_checkpoint(options.checkpoint, options.experiment);
@@ -56,10 +65,7 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
     fail(options.data.string(), "the images are ", images.channels, " x ", images.height, " x ",
          images.width, ", this checkpoint's model expects ", expected.channels, " x ",
          expected.height, " x ", expected.width);
-  const Likelihood result = evaluate(model, images, options.split, options.noise, options.limit);
-  if (!std::isfinite(result.nll))
-    fail(checkpoint.name, "the NLL on ", name_of(options.split), " is ", result.nll,
-         ", expected a finite number; has the model diverged?");
+  const Likelihood result = exact_likelihood(model, images, options);
   const double bits = bits_per_dim(result.nll, model.image());
   const char* noise = options.noise == Noise::uniform ? "uniform" : "midpoint";
   if (options.json)

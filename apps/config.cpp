@@ -121,19 +121,19 @@ std::string to_json(const Config& config,
   return json.dump(2) + "\n";
 }
 
-Config config_from_json(const std::string& where, const std::string& text) {
+Config config_from_json(const std::string& where, const std::string& text) try {
   const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
-  if (!json.is_object()) fail(where, "the configuration is damaged: not a JSON object");
+  if (!json.is_object()) throw Error("not a JSON object");
   Config config;
-  try {
-    Config::visit(config, [&](const char* key, auto& field, const char*) {
-      if (json.contains(key)) json.at(key).get_to(field);
-    });
-  } catch (const nlohmann::json::exception& error) {
-    fail(where, "the configuration is damaged: ", error.what());
-  }
+  Config::visit(config, [&]<class T>(const char* key, T& field, const char*) {
+    if (!json.contains(key)) return;
+    const auto& value = json.at(key);
+    field = parse<T>(key, value.is_string() ? value.template get<std::string>() : value.dump());
+  });
   validate(config);
   return config;
+} catch (const Error& error) {
+  fail(where, "the configuration is damaged: ", error.what());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

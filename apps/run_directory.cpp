@@ -2,7 +2,7 @@
 
 #include <charconv>
 #include <cstdio>
-#include <regex>
+#include <set>
 #include <sstream>
 
 #include "apps/io/atomic_file.h"
@@ -22,10 +22,13 @@ fs::path RunDirectory::samples(Index epoch) const {
 }
 
 // One of our files in the making, that an interrupted write left behind: "last.safetensors.tmp".
-static bool is_leftover(const std::string& name) {
-  static const std::regex pattern(
-      R"((config\.json|metrics\.csv|(last|best)\.safetensors|\w+\.png)\.tmp\d*)");
-  return std::regex_match(name, pattern);
+static bool is_leftover(const fs::path& file) {
+  static const std::set<std::string> ours{"config.json",        "metrics.csv",
+                                          "last.safetensors",   "best.safetensors",
+                                          "reconstruction.png", "curve.png"};
+  const std::string name = file.stem();
+  return file.extension().string().starts_with(".tmp") &&
+         (ours.contains(name) || name.starts_with("epoch_"));
 }
 
 void RunDirectory::prepare() const {
@@ -38,7 +41,7 @@ void RunDirectory::prepare() const {
   }
   for (const fs::path& directory : {root, root / "checkpoints", root / "samples"})
     for (const auto& entry : fs::directory_iterator(directory, error))
-      if (is_leftover(entry.path().filename())) fs::remove(entry.path(), error);
+      if (is_leftover(entry.path())) fs::remove(entry.path(), error);
 }
 
 void save_config(const RunDirectory& run, const Config& config, const fs::path& data) {

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -19,14 +18,13 @@ namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
 template <class Number>
-Number parse_number(const std::string& flag, const std::string& text, Number least) {
+Number parse_number(const std::string& flag, const std::string& text, Number least, Number most) {
   Number value{};
   const char* end = text.data() + text.size();
   const auto parsed = std::from_chars(text.data(), end, value);
-  const bool finite = std::isfinite(static_cast<double>(value));
-  if (parsed.ec != std::errc() || parsed.ptr != end || !finite || value < least)
-    fail(flag, "expected a ", std::is_integral_v<Number> ? "whole " : "", "number of at least ",
-         least, ", got '", text, "'");
+  if (parsed.ec != std::errc() || parsed.ptr != end || !(value >= least && value <= most))
+    fail(flag, "expected a ", std::is_integral_v<Number> ? "whole " : "", "number from ", least,
+         " to ", most, ", got '", text, "'");
   return value;
 }
 
@@ -47,14 +45,15 @@ class Command {
   void path(const char* flag, const char* type, std::filesystem::path& value, const char* help,
             const std::string& when_left_out) {
     CLI::Option* option = app_->add_option(flag, value, help)->type_name(type);
-    when_left_out.empty() ? option->required() : option->default_str(when_left_out);
+    when_left_out.empty() ? option->required()
+                          : option->description(with_default(help, when_left_out));
   }
 
   template <class Number>
-  void number(const char* flag, const char* type, Number& value, Number least, const char* help,
-              const std::string& when_left_out) {
-    text(flag, type, help, when_left_out, [&value, flag, least](const std::string& text) {
-      value = parse_number(flag, text, least);
+  void number(const char* flag, const char* type, Number& value, Number least, Number most,
+              const char* help, const std::string& when_left_out) {
+    text(flag, type, help, when_left_out, [&value, flag, least, most](const std::string& text) {
+      value = parse_number(flag, text, least, most);
     });
   }
 
@@ -70,35 +69,39 @@ class Command {
     });
   }
 
-  CLI::Option* text(const char* flag, const char* type, const char* help,
-                    const std::string& when_left_out,
-                    const std::function<void(const std::string&)>& take) {
-    return app_->add_option_function<std::string>(flag, take, help)
-        ->type_name(type)
-        ->default_str(when_left_out);
+  void text(const char* flag, const char* type, const char* help, const std::string& when_left_out,
+            const std::function<void(const std::string&)>& take) {
+    app_->add_option_function<std::string>(flag, take, with_default(help, when_left_out))
+        ->type_name(type);
   }
 
   void flag(const char* name, bool& value, const char* help) {
-    app_->add_flag(name, value, help)->default_str("off");
+    app_->add_flag(name, value, with_default(help, "off"))->disable_flag_override();
   }
 
   void threads() {
     text("--threads", "N", "results do not depend on it", std::to_string(backflow::threads()),
-         [](const std::string& text) { set_threads(parse_number<int>("--threads", text, 1)); });
+         [](const std::string& text) { set_threads(parse_number("--threads", text, 1, 1024)); });
   }
 
  private:
+  static std::string with_default(const std::string& help, const std::string& value) {
+    return help + " [default: " + value + "]";
+  }
+
   CLI::App* app_;
 };
 
-// "the experiment's: 6000".
+constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but times 784 any Index
+
+// "the experiment's, 6000".
 std::string default_of(const std::string& key) {
   std::string text;
   for (const Experiment& experiment : experiments()) {
     const std::string value = field_as_text(experiment.config, key);
     if (text.find(value) == text.npos) text += (text.empty() ? "" : " or ") + value;
   }
-  return "the experiment's: " + text;
+  return "the experiment's, " + text;
 }
 
 std::string keys_of_set() {
@@ -145,8 +148,7 @@ void add_train(CLI::App& app, TrainOptions& options) {
           "a field of the configuration, see below; may be repeated")
       ->type_name("KEY=VALUE")
       ->type_size(1)
-      ->allow_extra_args(false)
-      ->default_str("none");
+      ->allow_extra_args(false);
   train.flag("--resume", options.resume, "go on with the run in --out");
   train.flag("--quiet", options.quiet, "print errors only");
   train->footer(keys_of_set());
@@ -163,7 +165,7 @@ void add_evaluate(CLI::App& app, EvaluateOptions& options) {
       "--split", "SPLIT", options.split,
       {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}},
       "train, validation or test", "test");
-  evaluate.number<Index>("--limit", "N", options.limit, 1, "only the first N images", "all");
+  evaluate.number<Index>("--limit", "N", options.limit, 1, many, "only the first N images", "all");
   evaluate.choice<Noise>("--noise", "NOISE", options.noise,
                          {{"uniform", Noise::uniform}, {"midpoint", Noise::midpoint}},
                          "dequantization: uniform (fixed numbers), or midpoint, 0.5 everywhere",
@@ -177,21 +179,22 @@ void add_sample(CLI::App& app, SampleCommand& command) {
   sample.experiment(command.experiment);
   sample.path("--checkpoint", "FILE", command.checkpoint, "safetensors: ours or the authors'", "");
   sample.path("--out", "FILE", command.out, "the PNG", "");
-  sample.number<Index>("--count", "N", command.samples.count, 1, "how many", "64");
+  sample.number<Index>("--count", "N", command.samples.count, 1, many, "how many", "64");
   sample.choice<Inverse>("--inverse", "INVERSE", command.inverse,
                          {{"learned", Inverse::learned}, {"exact", Inverse::exact}},
                          "learned or exact", "learned, where there is one");
-  sample.number<double>("--temperature", "T", command.samples.temperature, 0,
+  sample.number<double>("--temperature", "T", command.samples.temperature, 0, 1e6,
                         "standard deviation of the latents", "1");
-  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, "of the latents", "0");
+  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, UINT64_MAX, "of the latents",
+                               "0");
   sample.threads();
 }
 
 void add_bench(CLI::App& app, BenchOptions& options) {
   Command bench(app, "bench", "Time the training step beside the least time it could take here");
   bench.experiment(options.experiment);
-  bench.number<Index>("--steps", "N", options.steps, 1, "timed steps", "50");
-  bench.number<Index>("--batch-size", "N", options.batch_size, 1, "images per step",
+  bench.number<Index>("--steps", "N", options.steps, 1, many, "timed steps", "50");
+  bench.number<Index>("--batch-size", "N", options.batch_size, 1, many, "images per step",
                       default_of("batch_size"));
   bench.threads();
   bench.flag("--json", options.json, "print one JSON object");
@@ -205,25 +208,32 @@ int say(int code, std::string line) {
   return code;
 }
 
-// What the nearest command, or flag of the command in use, is to a word that is neither.
-std::string suggestion(const CLI::App& app, const std::string& word) {
-  std::vector<std::string> known;
+// What somebody may have meant by a word that is no command or flag, and where to read more.
+std::string hint(const CLI::App& app, const std::string& word) {
   const auto used = app.get_subcommands();
-  if (used.empty()) {
-    for (const CLI::App* command : app.get_subcommands({})) known.push_back(command->get_name());
-  } else if (word.starts_with("-")) {
-    for (const CLI::Option* option : used[0]->get_options())
+  const CLI::App& where = used.empty() ? app : *used[0];
+  std::vector<std::string> known;
+  if (word.starts_with("-")) {
+    for (const CLI::Option* option : where.get_options())
       for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  } else if (!word.empty()) {
+    for (const CLI::App* command : where.get_subcommands({})) known.push_back(command->get_name());
   }
-  const std::string help = used.empty() ? "snf" : "snf " + used[0]->get_name();
-  return (known.empty() ? "" : "; did you mean '" + nearest(word, known) + "'?") + " See '" + help +
-         " --help'";
+  return (known.empty() ? "; " : "; did you mean '" + nearest(word, known) + "'? ") + "see 'snf " +
+         (used.empty() ? "" : where.get_name() + " ") + "--help'";
 }
 
 int explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::string what = error.what();
   const std::vector<std::string> extras = app.remaining(true);
-  if (extras.empty()) return say(2, error.what() + suggestion(app, ""));
-  return say(2, "there is no '" + extras[0] + "'" + suggestion(app, extras[0]));
+  if (!extras.empty()) return say(2, "there is no '" + extras[0] + "'" + hint(app, extras[0]));
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {
+    const bool takes_none = what.find("override") != what.npos;
+    what = what.substr(what.find_first_not_of('-'));
+    what = "[--" + what.substr(0, what.find_first_of(": ")) + "] expected " +
+           (takes_none ? "no value" : "exactly one value");
+  }
+  return say(2, what + hint(app, ""));
 }
 
 int run(int argc, char** argv) try {
@@ -265,10 +275,17 @@ int run(int argc, char** argv) try {
   return say(2, error.what());
 }
 
+// What was printed counts only if it arrived.
+int flush_output() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return 0;
+  return say(2, "[standard output] cannot write; is the disk full?");
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
 
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of write(), not a death
-  return backflow::run(argc, argv);
+  const int code = backflow::run(argc, argv);
+  return code == 0 ? backflow::flush_output() : code;
 }

@@ -75,6 +75,14 @@ std::vector<std::uint32_t> training_order(const Config& config, Index images, In
   return order;
 }
 
+// As one word for a shell.
+std::string quoted(const std::string& text) {
+  if (text.find_first_of(" \t\n'\"\\$&|;<>()*?[]#~`!{}") == text.npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
 class Training {
  public:
   explicit Training(const TrainOptions& options);
@@ -86,6 +94,7 @@ class Training {
   void run_step();
   EpochMetrics evaluate_epoch();
   double exact_nll(const ImageSet& images, Split split) const;
+  Diverged diverged(const std::string& where, const Error& cause) const;
   void save_pictures() const;
   void save(const fs::path& path) const {
     save_checkpoint(path, config_, model_, *optimizer_, position_);
@@ -130,14 +139,15 @@ Training::Training(const TrainOptions& options)
 }
 
 void Training::go_on() {
-  restore(model_, *checkpoint_);
-  const Position position = restore(*optimizer_, *checkpoint_);
+  const Position position = position_of(*checkpoint_);
   if (position.data_checksum != position_.data_checksum)
     fail(options_.data.string(),
          "not the images that this run began with; name theirs with --data");
   if (position.epoch < 0 || position.batch < 0 || position.batch >= steps_per_epoch_)
     fail(checkpoint_->name, "epoch ", position.epoch, ", step ", position.batch,
          " is no place in epochs of ", steps_per_epoch_, " steps");
+  restore(model_, *checkpoint_);
+  restore(*optimizer_, *checkpoint_);
   position_ = position;
 }
 
@@ -202,11 +212,8 @@ void Training::run_step() try {
   std::snprintf(note, sizeof note, "epoch %lld  objective %.1f", static_cast<long long>(epoch()),
                 result.objective);
   progress_->update(steps_done(), note);
-} catch (const Diverged& cause) {
-  progress_->clear();
-  throw Diverged(options_.experiment + " diverged at epoch " + std::to_string(epoch()) + ", step " +
-                 std::to_string(position_.batch + 1) + ": " + cause.what() +
-                 "; the last good checkpoint is kept: " + run_.last().string());
+} catch (const Error& cause) {  // a value that is not finite, or a singular matrix
+  throw diverged(", step " + std::to_string(position_.batch + 1), cause);
 }
 
 EpochMetrics Training::evaluate_epoch() {
@@ -225,13 +232,18 @@ EpochMetrics Training::evaluate_epoch() {
   return row;
 }
 
-double Training::exact_nll(const ImageSet& images, Split split) const {
+double Training::exact_nll(const ImageSet& images, Split split) const try {
   const double nll = evaluate(model_, images, split, Noise::uniform).nll;
-  if (!std::isfinite(nll))
-    throw Diverged(
-        options_.experiment + " diverged in epoch " + std::to_string(epoch()) +
-        ": the exact NLL is not finite; the last good checkpoint is kept: " + run_.last().string());
+  if (!std::isfinite(nll)) throw Error("the exact NLL is not finite");
   return nll;
+} catch (const Error& cause) {
+  throw diverged(", evaluation", cause);
+}
+
+Diverged Training::diverged(const std::string& where, const Error& cause) const {
+  return Diverged(options_.experiment + " diverged in epoch " + std::to_string(epoch()) + where +
+                  ": " + cause.what() +
+                  "; the last good checkpoint is kept: " + run_.last().string());
 }
 
 void Training::save_pictures() const {
@@ -250,8 +262,8 @@ void Training::stop() {
                "interrupted in epoch %lld after step %lld and saved; go on with:\n"
                "  %s train %s --data %s --out %s --resume\n",
                static_cast<long long>(epoch()), static_cast<long long>(position_.batch),
-               options_.program.c_str(), options_.experiment.c_str(), options_.data.c_str(),
-               options_.out.c_str());
+               quoted(options_.program).c_str(), options_.experiment.c_str(),
+               quoted(options_.data).c_str(), quoted(options_.out).c_str());
 }
 
 }  // namespace

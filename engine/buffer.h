@@ -33,10 +33,10 @@ class Buffer {
 };
 
 struct MemoryUse {
-  Index live_bytes = 0;            // in buffers that somebody holds
-  Index peak_bytes = 0;            // the most that live_bytes has been since reset_peak_bytes()
-  Index pooled_bytes = 0;          // freed and kept for reuse
-  Index system_allocations = 0;    // how often the pool had to ask the system
+  Index live_bytes = 0;          // in buffers that somebody holds
+  Index peak_bytes = 0;          // the most that live_bytes has been since reset_peak_bytes()
+  Index pooled_bytes = 0;        // freed and kept for reuse
+  Index system_allocations = 0;  // how often the pool had to ask the system
 };
 MemoryUse memory_use();
 void reset_peak_bytes();

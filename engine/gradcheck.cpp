@@ -81,7 +81,8 @@ void check(const Function& f, const std::vector<Tensor>& inputs, const Gradcheck
       const auto epoch = static_cast<std::uint32_t>(1000 * (i + 1)) + d;
       Tensor direction = Random(options.seed, Purpose::testing, epoch).normal(inputs[i].shape());
       Real* p = direction.mutable_data();
-      for (Index k = 0; k < direction.size(); ++k) p[k] *= std::max<Real>(std::abs(inputs[i][k]), 0.1);
+      for (Index k = 0; k < direction.size(); ++k)
+        p[k] *= std::max<Real>(std::abs(inputs[i][k]), 0.1);
       const double analytic = dot(gradients[i], direction);
       const double numeric = numeric_derivative(f, inputs, i, direction, options);
       double typical = 1e-8;  // of the sum's size when its terms have random signs

@@ -71,15 +71,14 @@ void Adam::step(const Gradients& gradients, double learning_rate, double gradien
     Real* p = parameter.mutable_value().mutable_data();
     Real* m = m_[i].mutable_data();
     Real* v = v_[i].mutable_data();
-    parallel_for(gradient.size(), elements_per_chunk,
-                 [=, q = gradient.data()](Index k, Index end) {
-                   for (; k < end; ++k) {
-                     const Real g = scale * q[k];
-                     m[k] = b1 * m[k] + c1 * g;
-                     v[k] = b2 * v[k] + c2 * g * g;
-                     p[k] -= rate * m[k] / (root * std::sqrt(v[k]) + epsilon);
-                   }
-                 });
+    parallel_for(gradient.size(), elements_per_chunk, [=, q = gradient.data()](Index k, Index end) {
+      for (; k < end; ++k) {
+        const Real g = scale * q[k];
+        m[k] = b1 * m[k] + c1 * g;
+        v[k] = b2 * v[k] + c2 * g * g;
+        p[k] -= rate * m[k] / (root * std::sqrt(v[k]) + epsilon);
+      }
+    });
   }
 }
 

@@ -25,7 +25,8 @@ class Optimizer {
 
   // Moves every parameter that has a gradient. `gradient_scale` multiplies the gradients first:
   // with min(1, max_norm / global_norm(...)) it is clipping without a pass of its own.
-  virtual void step(const Gradients& gradients, double learning_rate, double gradient_scale = 1) = 0;
+  virtual void step(const Gradients& gradients, double learning_rate,
+                    double gradient_scale = 1) = 0;
   // What must be saved, beside the parameters, to go on later with the same bits.
   virtual std::vector<NamedTensor> state() { return {}; }
 

@@ -123,8 +123,8 @@ class ThreadPool {
 };
 
 std::unique_ptr<ThreadPool>& pool() {
-  static auto pool =
-      std::make_unique<ThreadPool>(std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
+  static auto pool = std::make_unique<ThreadPool>(
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
   return pool;
 }
 

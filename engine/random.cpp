@@ -47,8 +47,9 @@ static std::array<Real, 4> to_uniform(const PhiloxBlock& b) {
 void Random::uniform(std::uint32_t example, std::span<Real> out) const {
   const std::array key{static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)};
   const auto block = [&](std::size_t i) {
-    return to_uniform(philox({static_cast<std::uint32_t>(i), example, epoch_,
-                              static_cast<std::uint32_t>(purpose_)}, key));
+    return to_uniform(philox(
+        {static_cast<std::uint32_t>(i), example, epoch_, static_cast<std::uint32_t>(purpose_)},
+        key));
   };
   const std::size_t whole = out.size() / reals_per_block;
   for (std::size_t i = 0; i < whole; ++i) {

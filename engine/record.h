@@ -82,12 +82,12 @@ Edge make_edge(std::span<const Var> inputs);
 // the accumulators behind; it is called the way it is written.
 template <class F, class... Into>
 concept Callable = std::invocable<F&, const Tensor&, Into...> ||
-                   std::invocable<F&, const Tensor&, const Tensor&, Into...> ||
-                   std::invocable<F&, const Tensor&, const Tensor&, const Tensor&, Into...> ||
-                   std::invocable<F&, std::span<const Tensor>, Into...>;
+    std::invocable<F&, const Tensor&, const Tensor&, Into...> ||
+    std::invocable<F&, const Tensor&, const Tensor&, const Tensor&, Into...> ||
+    std::invocable<F&, std::span<const Tensor>, Into...>;
 
 template <class F, class... Into>
-  requires Callable<F, Into...>
+requires Callable<F, Into...>
 decltype(auto) call_rule(F& f, std::span<const Tensor> g, Into&&... into) {
   using T = const Tensor&;
   if constexpr (std::invocable<F&, T, Into...>) {

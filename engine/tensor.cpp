@@ -72,8 +72,7 @@ void add_into(Tensor& sum, const Tensor& x) {
     sum = add(sum, x);
     return;
   }
-  if (!(sum.shape() == x.shape()))
-    fail("add", "shapes differ: ", sum.shape(), " and ", x.shape());
+  if (!(sum.shape() == x.shape())) fail("add", "shapes differ: ", sum.shape(), " and ", x.shape());
   parallel_for(x.size(), elements_per_chunk,
                [y = sum.mutable_data(), p = x.data()](Index i, Index end) {
                  for (; i < end; ++i) y[i] += p[i];

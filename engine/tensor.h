@@ -13,10 +13,10 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class Tensor {
  public:
-  Tensor() = default;                                       // undefined: "no tensor"
-  Tensor(Real value);                                       // a scalar, shape ()
+  Tensor() = default;                                           // undefined: "no tensor"
+  Tensor(Real value);                                           // a scalar, shape ()
   Tensor(const Shape& shape, const std::vector<Real>& values);  // fails unless the sizes agree
-  static Tensor empty(const Shape& shape);                  // uninitialised
+  static Tensor empty(const Shape& shape);                      // uninitialised
   static Tensor full(const Shape& shape, Real value);
   static Tensor zeros(const Shape& shape) { return full(shape, 0); }
   static Tensor identity(Index n);
@@ -42,9 +42,9 @@ class Tensor {
 };
 
 // What the engine itself needs to know of arithmetic; every other kernel stands beside its op.
-Tensor add(const Tensor& a, const Tensor& b);             // equal shapes
-void add_into(Tensor& sum, const Tensor& x);              // sum += x, equal shapes
-Tensor sum_to(const Tensor& x, const Shape& shape);       // undoes broadcasting from `shape`
+Tensor add(const Tensor& a, const Tensor& b);        // equal shapes
+void add_into(Tensor& sum, const Tensor& x);         // sum += x, equal shapes
+Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting from `shape`
 bool all_finite(const Tensor& x);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

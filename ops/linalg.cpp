@@ -16,8 +16,8 @@ void dgetrs_(const char* mode, const int* n, const int* columns, const double* a
              const int* pivots, double* b, const int* ldb, int* info);
 void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work,
              const int* lwork, int* info);
-void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda,
-             const double* tau, double* work, const int* lwork, int* info);
+void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda, const double* tau,
+             double* work, const int* lwork, int* info);
 }
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -38,8 +38,7 @@ LU::LU(const Tensor& A) {
   const int n = factors->n = static_cast<int>(A.size(0));
   factors->lu.assign(A.data(), A.data() + A.size());
   factors->pivots.resize(n);
-  if (n > 0)
-    dgetrf_(&n, &n, factors->lu.data(), &n, factors->pivots.data(), &factors->zero_pivot);
+  if (n > 0) dgetrf_(&n, &n, factors->lu.data(), &n, factors->pivots.data(), &factors->zero_pivot);
   ++factorizations;
   factors_ = std::move(factors);
 }
@@ -74,8 +73,7 @@ Tensor LU::inverse() const {
   std::vector<double> a = f.lu, work(64 * std::max(1, f.n));
   const int lwork = static_cast<int>(work.size());
   int info = 0;
-  if (f.n > 0)
-    dgetri_(&f.n, a.data(), &f.n, f.pivots.data(), work.data(), &lwork, &info);
+  if (f.n > 0) dgetri_(&f.n, a.data(), &f.n, f.pivots.data(), work.data(), &lwork, &info);
   return to_tensor({f.n, f.n}, a);
 }
 

@@ -15,10 +15,10 @@ class LU {
   explicit LU(const Tensor& A);
 
   Index size() const;
-  bool singular() const;                   // a pivot is exactly 0
-  double log_abs_det() const;              // nats; fails if singular
-  Tensor inverse() const;                  // 4/3 n^3 flop; fails if singular, as do the next two
-  Tensor solve(const Tensor& B) const;     // A^-1 B for B of (n, k); 2 n^2 k flop
+  bool singular() const;                // a pivot is exactly 0
+  double log_abs_det() const;           // nats; fails if singular
+  Tensor inverse() const;               // 4/3 n^3 flop; fails if singular, as do the next two
+  Tensor solve(const Tensor& B) const;  // A^-1 B for B of (n, k); 2 n^2 k flop
   Tensor solve_transposed(const Tensor& B) const;  // A^-T B
 
   // How many matrices this program has factorised so far.

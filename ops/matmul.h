@@ -16,8 +16,8 @@ struct Operand {
 
   Operand(T value, bool is_transposed) : value(std::move(value)), is_transposed(is_transposed) {}
   template <std::convertible_to<T> U>
-    requires(std::same_as<U, Tensor> == std::same_as<T, Tensor>)
-  Operand(const U& value) : value(value) {}
+  requires(std::same_as<U, Tensor> == std::same_as<T, Tensor>) Operand(const U& value)
+      : value(value) {}
 };
 inline Operand<Tensor> transposed(const Tensor& x) { return {x, true}; }
 inline Operand<Var> transposed(const Var& x) { return {x, true}; }

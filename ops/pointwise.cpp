@@ -84,46 +84,53 @@ Var operator/(const Var& a, const Var& b) {
 Var operator-(const Var& x) { return record("negate", -x.value(), grad(x, negated)); }
 
 Var exp(const Var& x) {
-  return pointwise("exp", x, [](Real x) { return std::exp(x); },
-                   from_output([](Real y, Real g) { return g * y; }));
+  return pointwise(
+      "exp", x, [](Real x) { return std::exp(x); },
+      from_output([](Real y, Real g) { return g * y; }));
 }
 
 Var log(const Var& x) {
-  return pointwise("log", x, [](Real x) { return std::log(x); },
-                   from_input([](Real x, Real g) { return g / x; }));
+  return pointwise(
+      "log", x, [](Real x) { return std::log(x); },
+      from_input([](Real x, Real g) { return g / x; }));
 }
 
 Var log1p(const Var& x) {
-  return pointwise("log1p", x, [](Real x) { return std::log1p(x); },
-                   from_input([](Real x, Real g) { return g / (1 + x); }));
+  return pointwise(
+      "log1p", x, [](Real x) { return std::log1p(x); },
+      from_input([](Real x, Real g) { return g / (1 + x); }));
 }
 
 Var sqrt(const Var& x) {
-  return pointwise("sqrt", x, [](Real x) { return std::sqrt(x); },
-                   from_output([](Real y, Real g) { return g / (2 * y); }));
+  return pointwise(
+      "sqrt", x, [](Real x) { return std::sqrt(x); },
+      from_output([](Real y, Real g) { return g / (2 * y); }));
 }
 
 Var square(const Var& x) {
-  return pointwise("square", x, [](Real x) { return x * x; },
-                   from_input([](Real x, Real g) { return 2 * g * x; }));
+  return pointwise(
+      "square", x, [](Real x) { return x * x; },
+      from_input([](Real x, Real g) { return 2 * g * x; }));
 }
 
 Var abs(const Var& x) {
-  return pointwise("abs", x, [](Real x) { return std::abs(x); },
-                   from_input([](Real x, Real g) { return x < 0 ? -g : x == 0 ? Real(0) : g; }));
+  return pointwise(
+      "abs", x, [](Real x) { return std::abs(x); }, from_input([](Real x, Real g) {
+        return x < 0 ? -g : x == 0 ? Real(0) : g;
+      }));
 }
 
 Var pow(const Var& x, double exponent) {
   const Real n = exponent;
-  return pointwise("pow", x, [n](Real x) { return std::pow(x, n); },
-                   from_input([n](Real x, Real g) {
-                     return n == 0 ? 0 * g : g * n * std::pow(x, n - 1);
-                   }));
+  return pointwise(
+      "pow", x, [n](Real x) { return std::pow(x, n); },
+      from_input([n](Real x, Real g) { return n == 0 ? 0 * g : g * n * std::pow(x, n - 1); }));
 }
 
 Var tanh(const Var& x) {
-  return pointwise("tanh", x, [](Real x) { return std::tanh(x); },
-                   from_output([](Real y, Real g) { return g * (1 - y * y); }));
+  return pointwise(
+      "tanh", x, [](Real x) { return std::tanh(x); },
+      from_output([](Real y, Real g) { return g * (1 - y * y); }));
 }
 
 // Lambdas, not functions: a kernel inlines them, and then its loop can use vector instructions.
@@ -139,8 +146,9 @@ Var sigmoid(const Var& x) {
 }
 
 Var log_sigmoid(const Var& x) {
-  return pointwise("log_sigmoid", x, [](Real x) { return -log_1_plus_exp(-x); },
-                   from_input([](Real x, Real g) { return g * logistic(-x); }));
+  return pointwise(
+      "log_sigmoid", x, [](Real x) { return -log_1_plus_exp(-x); },
+      from_input([](Real x, Real g) { return g * logistic(-x); }));
 }
 
 Var softplus(const Var& x) {
@@ -149,20 +157,24 @@ Var softplus(const Var& x) {
 }
 
 Var relu(const Var& x) {
-  return pointwise("relu", x, [](Real x) { return x < 0 ? Real(0) : x; },
-                   from_input([](Real x, Real g) { return x <= 0 ? Real(0) : g; }));
+  return pointwise(
+      "relu", x, [](Real x) { return x < 0 ? Real(0) : x; },
+      from_input([](Real x, Real g) { return x <= 0 ? Real(0) : g; }));
 }
 
 Var leaky_relu(const Var& x, double slope) {
   const Real a = slope;
-  return pointwise("leaky_relu", x, [a](Real x) { return x < 0 ? a * x : x; },
-                   from_input([a](Real x, Real g) { return x < 0 ? a * g : g; }));
+  return pointwise(
+      "leaky_relu", x, [a](Real x) { return x < 0 ? a * x : x; },
+      from_input([a](Real x, Real g) { return x < 0 ? a * g : g; }));
 }
 
 Var clamp(const Var& x, double low, double high) {
   const Real lo = low, hi = high;
   return pointwise(
-      "clamp", x, [lo, hi](Real x) { return x < lo ? lo : x > hi ? hi : x; },
+      "clamp", x, [lo, hi](Real x) { return x < lo   ? lo
+                                            : x > hi ? hi
+                                                     : x; },
       from_input([lo, hi](Real x, Real g) { return x < lo || x > hi ? Real(0) : g; }));
 }
 
@@ -170,7 +182,8 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {
   const Tensor yes = pointwise(condition, [](Real c) { return Real(c != 0); });
   const auto keep = [](Real mask, Real x) { return mask != 0 ? x : Real(0); };  // not mask * x:
   const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(0) : x; };  // x may be NaN
-  const Tensor y = pointwise("where", yes, a.value(), keep) + pointwise("where", yes, b.value(), drop);
+  const Tensor y =
+      pointwise("where", yes, a.value(), keep) + pointwise("where", yes, b.value(), drop);
   return record("where", y,
                 grad(a, [=](const Tensor& g) { return pointwise("where", yes, g, keep); }),
                 grad(b, [=](const Tensor& g) { return pointwise("where", yes, g, drop); }));

@@ -5,7 +5,7 @@
 #include <cmath>
 
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
-#define BACKFLOW_VECTORIZED(name)                                                    \
+#define BACKFLOW_VECTORIZED(name)                                                      \
   extern "C" double name(double) noexcept __attribute__((simd("notinbranch"), const)); \
   extern "C" float name##f(float) noexcept __attribute__((simd("notinbranch"), const));
 #else

@@ -1,0 +1,49 @@
+#include "apps/bench.h"
+
+#include <algorithm>
+
+#include "ops/linalg.h"
+#include "tests/apps/small_model.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+Config bench_config(const std::string& layer) {
+  Config config = small_config(layer);
+  config.batch_size = 8;
+  return config;
+}
+
+TEST(Bench, TimesEveryStepAndTheFloor) {
+  for (const std::string& layer : layers)
+    for (const Index steps : {1, 2, 5}) {
+      const BenchReport report = bench(bench_config(layer), small_image, steps);
+      ASSERT_EQ(static_cast<Index>(report.step_ms.size()), steps);
+      EXPECT_TRUE(std::is_sorted(report.step_ms.begin(), report.step_ms.end()));
+      EXPECT_EQ(report.median_ms(), report.step_ms[steps / 2]);
+      EXPECT_GT(report.step_ms[0], 0);
+      EXPECT_GT(report.product_ms, 0);
+      EXPECT_GT(report.optimizer_ms, 0);
+      EXPECT_EQ(report.floor_ms(), report.product_ms + report.optimizer_ms);
+    }
+}
+
+TEST(Bench, CountsTheMemoryOfAStep) {
+  const Config config = bench_config("self_normalizing");
+  const Index parameters = Model(config, small_image).parameter_count();
+  const BenchReport report = bench(config, small_image, 3);
+  EXPECT_GE(report.peak_bytes, 4 * parameters * static_cast<Index>(sizeof(Real)));  // p, m, v, g
+  EXPECT_EQ(bench(config, small_image, 30).peak_bytes, report.peak_bytes);
+}
+
+TEST(Bench, TakesRealTrainingSteps) {
+  for (const std::string& layer : layers) {
+    const Index before = LU::count();
+    bench(bench_config(layer), small_image, 4);
+    const Index uncounted = 3, matrices = 2;
+    EXPECT_EQ(LU::count() - before, layer == "exact" ? (uncounted + 4) * matrices : 0) << layer;
+  }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,267 @@
+#include "apps/checkpoint.h"
+
+#include <limits>
+
+#include "apps/io/atomic_file.h"
+#include "engine/parallel.h"
+#include "tests/apps/small_model.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+constexpr Index D = small_size;
+
+// A model, its optimizer, and a place in the data.
+struct State {
+  explicit State(const std::string& layer = "self_normalizing", std::uint64_t seed = 0) {
+    config = small_config(layer);
+    config.seed = static_cast<Index>(seed);
+    model = std::make_unique<Model>(config, small_image);
+    optimizer = make_optimizer(config, *model);
+  }
+  void save(const std::filesystem::path& path) const {
+    save_checkpoint(path, config, *model, *optimizer, position);
+  }
+  void load(const std::filesystem::path& path) {
+    const Checkpoint checkpoint = load_checkpoint(path, config.experiment);
+    restore(*model, checkpoint);
+    restore(*optimizer, checkpoint);
+    position = position_of(checkpoint);
+  }
+  std::vector<std::vector<Real>> values() const {
+    std::vector<std::vector<Real>> all = values_of(*model);
+    for (const auto& [name, tensor] : optimizer->state()) all.push_back(tensor->values());
+    return all;
+  }
+
+  Config config;
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Optimizer> optimizer;
+  Position position;
+};
+
+State trained(const std::string& layer = "self_normalizing") {
+  State state(layer);
+  train_a_little(*state.model, *state.optimizer, state.config);
+  state.position = {7, 3, 0.1 + 0.2, 1e-300, 5, -1.0 / 3, 12345.678901234567, 4294967295u};
+  return state;
+}
+
+Checkpoint saved(const State& state) {
+  const Scratch scratch;
+  state.save(scratch / "file");
+  Checkpoint checkpoint = load_checkpoint(scratch / "file", state.config.experiment);
+  checkpoint.name = "file";
+  return checkpoint;
+}
+
+// What the authors' PyTorch model would save: other shapes, and buffers that mean nothing to us.
+Checkpoint foreign(const std::string& layer) {
+  Checkpoint checkpoint{"theirs", {}};
+  auto& tensors = checkpoint.file.tensors;
+  for (const std::string i : {"4.", "6."}) {
+    tensors[i + "weight_fwd"] = Random(i[0]).normal({D, D, 1, 1});
+    tensors[i + "bias_fwd"] = Random(i[0] + 1).normal({D});
+    if (layer != "relative_gradient") tensors[i + "weight_inv"] = Random(9).normal({D, D, 1, 1});
+  }
+  tensors["0.distribution.empty"] = Tensor::zeros({1});
+  for (const std::string name : {"1.translation", "1.scale", "2.translation", "2.scale"})
+    tensors[name] = Tensor(1);
+  return checkpoint;
+}
+
+TEST(Checkpoint, ARoundTripKeepsEveryBit) {
+  for (const std::string& layer : layers) {
+    const Scratch scratch;
+    const State before = trained(layer);
+    State after(layer, 1);
+    ASSERT_NE(after.values(), before.values());
+    before.save(scratch / "a");
+    after.load(scratch / "a");
+    EXPECT_EQ(after.values(), before.values());
+    EXPECT_EQ(after.optimizer->steps(), 3);
+    after.config.seed = before.config.seed;
+    after.save(scratch / "b");
+    EXPECT_EQ(read_file(scratch / "a"), read_file(scratch / "b"));
+  }
+}
+
+TEST(Checkpoint, ThePositionKeepsItsDigits) {
+  const Position p = position_of(saved(trained()));
+  EXPECT_EQ(p.epoch, 7);
+  EXPECT_EQ(p.batch, 3);
+  EXPECT_EQ(p.objective_sum, 0.1 + 0.2);
+  EXPECT_EQ(p.reconstruction_sum, 1e-300);
+  EXPECT_EQ(p.best_epoch, 5);
+  EXPECT_EQ(p.best_nll, -1.0 / 3);
+  EXPECT_EQ(p.best_test_nll, 12345.678901234567);
+  EXPECT_EQ(p.data_checksum, 4294967295u);
+}
+
+TEST(Checkpoint, TrainingGoesOnWithTheSameBits) {
+  for (const std::string& layer : layers) {
+    const Scratch scratch;
+    State undisturbed = trained(layer), resumed(layer, 1);
+    undisturbed.save(scratch / "file");
+    resumed.load(scratch / "file");
+    for (State* state : {&undisturbed, &resumed})
+      train_a_little(*state->model, *state->optimizer, state->config);
+    EXPECT_EQ(resumed.values(), undisturbed.values());
+  }
+}
+
+TEST(Checkpoint, EqualRunsMakeEqualFilesWhereverAndOnHoweverManyThreads) {
+  const Scratch here, there;
+  const int before = threads();
+  set_threads(1);
+  trained().save(here / "a");
+  set_threads(3);
+  trained().save(there / "another_name");
+  set_threads(before);
+  const std::string bytes = read_file(here / "a");
+  EXPECT_EQ(bytes, read_file(there / "another_name"));
+  EXPECT_EQ(bytes.find(here.dir().filename()), bytes.npos);
+}
+
+TEST(Checkpoint, HowFarOneMeansToGoIsNotInIt) {
+  State near = trained(), far = trained();
+  near.config.epochs = 1, far.config.epochs = 6000;
+  EXPECT_EQ(saved(near).file.metadata, saved(far).file.metadata);
+}
+
+TEST(Checkpoint, TellsItsConfigurationAndImages) {
+  State state;
+  state.config.lr = 0.125;
+  const Checkpoint checkpoint = saved(state);
+  EXPECT_TRUE(checkpoint.ours());
+  EXPECT_EQ(config_of(checkpoint, find_experiment("exact_fc_mnist")).lr, 0.125);
+  EXPECT_EQ(image_of(checkpoint).channels, 1);
+  EXPECT_EQ(image_of(checkpoint).height, 4);
+  EXPECT_EQ(image_of(checkpoint).width, 4);
+}
+
+TEST(Checkpoint, AStateDictFromElsewhereLoads) {
+  for (const std::string& layer : layers) {
+    const Checkpoint checkpoint = foreign(layer);
+    const State state(layer);
+    restore(*state.model, checkpoint);
+    for (const auto& [name, parameter] : state.model->flow().parameters()) {
+      EXPECT_EQ(parameter->value().values(), checkpoint.file.tensors.at(name).values()) << name;
+      EXPECT_EQ(parameter->shape(), name.find("bias") == name.npos ? Shape({D, D}) : Shape({D}));
+    }
+    const Experiment& experiment = find_experiment(state.config.experiment);
+    EXPECT_FALSE(checkpoint.ours());
+    EXPECT_EQ(config_of(checkpoint, experiment).layer, layer);
+    EXPECT_EQ(image_of(checkpoint).size(), 28 * 28);
+  }
+}
+
+TEST(Checkpoint, AStateDictFromElsewhereCannotBeResumed) {
+  const State state;
+  expect_message(message_of([&] { position_of(foreign("self_normalizing")); }), "[theirs]",
+                 "'epoch' is missing", "cannot be resumed");
+  expect_message(message_of([&] { restore(*state.optimizer, foreign("self_normalizing")); }),
+                 "[theirs]", "'adam.m.4.weight_fwd' is missing");
+}
+
+TEST(Checkpoint, WrongTensorsAreNamedAndTheModelStaysAsItWas) {
+  using Tensors = std::map<std::string, Tensor>;
+  Tensor with_nan = Tensor::zeros({D, D});
+  with_nan.mutable_data()[D] = std::numeric_limits<Real>::quiet_NaN();
+  const std::vector<std::pair<std::function<void(Tensors&)>, std::vector<std::string>>> damages = {
+      {[](Tensors& t) { t.erase("6.weight_inv"); },
+       {"'6.weight_inv' is missing", "expected the shape (16, 16)"}},
+      {[](Tensors& t) {
+         t["6.weight_fwd"] = Tensor::zeros({D, D + 1});
+       },
+       {"'6.weight_fwd' has the shape (16, 17)", "expected (16, 16)"}},
+      {[](Tensors& t) { t["6.bias_fwd"] = Tensor::zeros({D * D}); },
+       {"'6.bias_fwd' has the shape (256)", "expected (16)"}},
+      {[&](Tensors& t) { t["6.weight_inv"] = with_nan; },
+       {"'6.weight_inv' holds values that are not finite"}},
+      {[](Tensors& t) { t["7.kernel"] = Tensor::zeros({2}); },
+       {"'7.kernel'", "this experiment's model does not have", "another experiment's?"}},
+  };
+  for (const auto& [damage, words] : damages) {
+    Checkpoint checkpoint = saved(trained());
+    damage(checkpoint.file.tensors);
+    const State state;
+    const auto before = state.values();
+    const std::string message = message_of([&] { restore(*state.model, checkpoint); });
+    for (const std::string& word : words) expect_message(message, "[file]", word);
+    EXPECT_EQ(state.values(), before) << message;
+  }
+}
+
+TEST(Checkpoint, AWrongOptimizerStateIsNamedAndTheOptimizerStaysAsItWas) {
+  const auto expect_refused = [](const Checkpoint& checkpoint, const std::string& words) {
+    const State state;
+    const auto before = state.values();
+    expect_message(message_of([&] { restore(*state.optimizer, checkpoint); }), "[file]", words);
+    EXPECT_EQ(state.values(), before) << words;
+    EXPECT_EQ(state.optimizer->steps(), 0) << words;
+  };
+  Checkpoint checkpoint = saved(trained());
+  checkpoint.file.metadata["optimizer_steps"] = "three";
+  expect_refused(checkpoint, "'optimizer_steps' should be a number, found 'three'");
+  checkpoint = saved(trained());
+  checkpoint.file.tensors["adam.v.6.weight_inv"] = Tensor::zeros({D});
+  expect_refused(checkpoint, "'adam.v.6.weight_inv' has the shape (16), expected (16, 16)");
+  checkpoint.file.tensors.erase("adam.v.6.weight_inv");
+  expect_refused(checkpoint, "'adam.v.6.weight_inv' is missing");
+}
+
+TEST(Checkpoint, EveryFieldOfThePositionMustBeANumber) {
+  const std::vector<std::string> keys = {
+      "epoch",      "batch",    "objective_sum", "reconstruction_sum",
+      "best_epoch", "best_nll", "best_test_nll", "data_checksum"};
+  const Checkpoint good = saved(trained());
+  for (const std::string& key : keys) {
+    Checkpoint checkpoint = good;
+    for (const std::string bad : {"", "x", "1x", " 1", "nan", "inf"}) {
+      checkpoint.file.metadata[key] = bad;
+      expect_message(message_of([&] { position_of(checkpoint); }), "[file]", "'" + key + "'",
+                     "should be a number, found '" + bad + "'");
+    }
+    checkpoint.file.metadata.erase(key);
+    expect_message(message_of([&] { position_of(checkpoint); }), "[file]",
+                   "'" + key + "' is missing");
+  }
+}
+
+TEST(Checkpoint, OfAnotherExperimentIsRefused) {
+  const Scratch scratch;
+  State().save(scratch / "file");
+  expect_message(message_of([&] { load_checkpoint(scratch / "file", "exact_fc_mnist"); }),
+                 (scratch / "file").string(), "a checkpoint of 'selfnorm_fc_mnist'",
+                 "expected 'exact_fc_mnist'");
+}
+
+TEST(Checkpoint, ADamagedConfigurationIsRefused) {
+  const std::vector<std::pair<std::string, std::string>> bad = {
+      {"", "not a JSON object"},
+      {"[1]", "not a JSON object"},
+      {"{\"lr\": 1", "not a JSON object"},
+      {"{\"lr\": \"fast\"}", "[lr] expected a number, got 'fast'"},
+      {"{\"num_layers\": 1000000000}", "[num_layers] expected 1 to 1000"}};
+  for (const auto& [text, words] : bad) {
+    Checkpoint checkpoint = saved(State());
+    checkpoint.file.metadata["config"] = text;
+    expect_message(message_of([&] { config_of(checkpoint, experiments()[0]); }), "[file]",
+                   "the configuration is damaged", words);
+  }
+}
+
+TEST(Checkpoint, AnImageShapeThatMakesNoSenseIsRefused) {
+  for (const std::array<const char*, 3> shape :
+       {std::array{"0", "4", "4"}, {"1", "-4", "4"}, {"1", "4", "4097"}, {"4096", "4096", "2"}}) {
+    Checkpoint checkpoint = saved(State());
+    checkpoint.file.metadata["channels"] = shape[0];
+    checkpoint.file.metadata["height"] = shape[1];
+    checkpoint.file.metadata["width"] = shape[2];
+    expect_message(message_of([&] { image_of(checkpoint); }), "[file]", "make no sense", shape[0]);
+  }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,123 @@
+#include "apps/progress.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <thread>
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// Stderr is a terminal while it lives.
+class Terminal {
+ public:
+  Terminal() : master_(posix_openpt(O_RDWR | O_NOCTTY)), before_(dup(STDERR_FILENO)) {
+    grantpt(master_);
+    unlockpt(master_);
+    const int screen = open(ptsname(master_), O_RDWR | O_NOCTTY);
+    EXPECT_GE(screen, 0);
+    std::fflush(stderr);
+    dup2(screen, STDERR_FILENO);
+    close(screen);
+    fcntl(master_, F_SETFL, O_NONBLOCK);
+  }
+  ~Terminal() {
+    std::fflush(stderr);
+    dup2(before_, STDERR_FILENO);
+    close(before_);
+    close(master_);
+  }
+  std::string shown() {  // since the last call
+    std::fflush(stderr);
+    char text[4096];
+    const ssize_t size = read(master_, text, sizeof text);
+    return size > 0 ? std::string(text, size) : "";
+  }
+
+ private:
+  int master_, before_;
+};
+
+void wait_for(int milliseconds) {
+  std::this_thread::sleep_for(std::chrono::milliseconds(milliseconds));
+}
+
+TEST(Progress, ShowsABarWithANoteOnATerminal) {
+  Terminal terminal;
+  Progress progress(0, 200, false);
+  progress.update(100, "epoch 1");
+  const std::string shown = terminal.shown();
+  EXPECT_NE(shown.find("[###############...............]  50%  epoch 1  0 s left"), shown.npos)
+      << shown;
+}
+
+TEST(Progress, IsFullAtTheEndAndEmptyAtTheBeginning) {
+  Terminal terminal;
+  Progress(0, 3, false).update(0, "");
+  EXPECT_NE(terminal.shown().find("[..............................]   0%"), std::string::npos);
+  Progress(0, 3, false).update(3, "");
+  EXPECT_NE(terminal.shown().find("[##############################] 100%"), std::string::npos);
+}
+
+TEST(Progress, IsRedrawnAtMostTenTimesASecond) {
+  Terminal terminal;
+  Progress progress(0, 1000, false);
+  progress.update(1, "first");
+  for (Index i = 2; i < 500; ++i) progress.update(i, "soon after");
+  EXPECT_EQ(terminal.shown().find("soon after"), std::string::npos);
+  wait_for(101);
+  progress.update(500, "later");
+  EXPECT_NE(terminal.shown().find("later"), std::string::npos);
+}
+
+TEST(Progress, LeavesAnEmptyLine) {
+  Terminal terminal;
+  {
+    Progress progress(0, 10, false);
+    progress.update(5, "");
+    terminal.shown();
+    progress.clear();
+    EXPECT_EQ(terminal.shown(), "\r\033[K");
+    progress.clear();
+    EXPECT_EQ(terminal.shown(), "");
+    wait_for(101);
+    progress.update(6, "");
+    terminal.shown();
+  }
+  EXPECT_EQ(terminal.shown(), "\r\033[K");
+}
+
+TEST(Progress, PrintsNothingWhenQuiet) {
+  Terminal terminal;
+  Progress(0, 10, true).update(5, "note");
+  EXPECT_EQ(terminal.shown(), "");
+}
+
+TEST(Progress, PrintsNothingWithoutATerminal) {
+  testing::internal::CaptureStderr();
+  Progress(0, 10, false).update(5, "note");
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+TEST(Progress, TheTimeLeftComesFromTheStepsOfThisRun) {
+  const Progress progress(100, 400, false);  // 100 were done by another run
+  EXPECT_EQ(progress.seconds_left(100), 0);
+  wait_for(20);
+  const double after_half = progress.seconds_left(250), near_the_end = progress.seconds_left(399);
+  EXPECT_GE(after_half, 0.02);
+  EXPECT_LT(near_the_end, after_half);
+  EXPECT_EQ(progress.seconds_left(400), 0);
+}
+
+TEST(AsDuration, IsReadAtAGlance) {
+  const std::vector<std::pair<double, std::string>> cases = {
+      {0, "0 s"},          {0.4, "0 s"},      {0.5, "1 s"},         {42, "42 s"},
+      {59.4, "59 s"},      {59.5, "1:00"},    {187, "3:07"},        {3599.4, "59:59"},
+      {3599.6, "1:00:00"}, {3750, "1:02:30"}, {360000, "100:00:00"}};
+  for (const auto& [seconds, text] : cases) EXPECT_EQ(as_duration(seconds), text) << seconds;
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
