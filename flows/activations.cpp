@@ -37,7 +37,7 @@ double solve_increasing(const char* flow, S s, SlopeBounds bounds, double y) {
     const bool good = newton > low && newton < high && std::abs(newton - x) <= last_step / 2;
     const double next = good ? newton : low + (high - low) / 2;
     last_step = std::abs(next - x);
-    const double tolerance = 2 * epsilon * std::abs(next);
+    const double tolerance = epsilon * std::abs(next);
     if (last_step <= tolerance || high - low <= tolerance) return next;
     x = next;
   }

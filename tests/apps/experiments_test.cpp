@@ -51,7 +51,10 @@ TEST(Nearest, IsTheWordThatNeedsTheFewestEdits) {
       {"bnech", "bench"}, {"lists", "list"},   {"tain", "train"},        {"xsample", "sample"},
       {"", "list"},       {"samplr", "sample"}};
   for (const auto& [typed, meant] : cases) EXPECT_EQ(nearest(typed, words), meant) << typed;
-  EXPECT_EQ(nearest("ab", {"ax", "xb"}), "ax");  // the first of several
+  EXPECT_EQ(nearest("ac", {"zz", "abc"}), "abc");     // one insertion, not two replacements
+  EXPECT_EQ(nearest("abc", {"abzz", "ac"}), "ac");    // one deletion
+  EXPECT_EQ(nearest("abc", {"abzz", "axc"}), "axc");  // one replacement
+  EXPECT_EQ(nearest("ab", {"ax", "xb"}), "ax");       // the first of several
 }
 
 TEST(Model, ParametersAreNamedAsInTheAuthorsStateDict) {

@@ -136,6 +136,8 @@ TEST_F(Resume, CtrlCSavesWithinAnEpochAndSaysHowToGoOn) {
     EXPECT_GT(step, 0);
     expect_words(stopped.err, {"interrupted in epoch ", "and saved; go on with:\n"});
     EXPECT_EQ(stopped.out.find("best: epoch"), std::string::npos);
+    const auto saved = load_safetensors(snf / (out + "/checkpoints/last.safetensors")).metadata;
+    EXPECT_EQ(saved.at("batch"), std::to_string(step));
 
     const std::string command = stopped.err.substr(stopped.err.find(":\n") + 2);
     expect_success(snf.run({"/bin/sh", "-c", command}));

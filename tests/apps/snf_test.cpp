@@ -245,6 +245,32 @@ TEST_F(TrainedSnf, KeepsARowOfMetricsPerEpoch) {
   }
 }
 
+// The same training step by step.
+TEST_F(TrainedSnf, ItsMetricsAreTheMeansOverTheStepsOfAnEpochAndTheNllAfterIt) {
+  const auto rows = rows_of(read_file(snf / "run/metrics.csv"));
+  const Config config = config_from_json("run", read_file(snf / "run/config.json"));
+  const ImageSplits images = load_mnist(snf / "data/mnist");
+  const Model model(config, {1, 6, 6});
+  const auto optimizer = make_optimizer(config, model);
+  for (std::uint32_t epoch = 1; epoch <= 3; ++epoch) {
+    const auto order = Random(0, Purpose::shuffling, epoch).permutation(50);
+    double objective = 0, reconstruction = 0;
+    for (auto first = order.begin(); first != order.end(); first += 10) {
+      Pass pass;
+      pass.noise = Random(0, Purpose::dequantization, epoch);
+      pass.examples.assign(first, first + 10);
+      const Tensor batch = to_tensor(images.train, pass.examples);
+      const StepResult step = training_step(model, *optimizer, config, batch, pass, config.lr);
+      objective += step.objective / 5;
+      reconstruction += step.reconstruction / 5;
+    }
+    const double nll = evaluate(model, images.validation, Split::validation, Noise::uniform).nll;
+    EXPECT_NEAR(std::stod(rows[epoch][1]), objective, 1e-4);
+    EXPECT_NEAR(std::stod(rows[epoch][2]), reconstruction, 1e-5 * reconstruction);
+    EXPECT_NEAR(std::stod(rows[epoch][3]), nll, 1e-4);
+  }
+}
+
 TEST_F(TrainedSnf, EvaluatesItsBestCheckpointToTheNllOfItsMetrics) {
   const Words row = last_best_row(snf);
   for (const auto& [split, column, images] : {std::tuple{"validation", 3, 10}, {"test", 4, 20}}) {
