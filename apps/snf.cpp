@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <map>
 #include <new>
+#include <set>
 
 #include "apps/commands.h"
 #include "apps/nearest.h"
@@ -96,11 +97,11 @@ constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but tim
 
 // "the experiment's, 6000".
 std::string default_of(const std::string& key) {
+  std::set<std::string> values;
+  for (const Experiment& experiment : experiments())
+    values.insert(field_as_text(experiment.config, key));
   std::string text;
-  for (const Experiment& experiment : experiments()) {
-    const std::string value = field_as_text(experiment.config, key);
-    if (text.find(value) == text.npos) text += (text.empty() ? "" : " or ") + value;
-  }
+  for (const std::string& value : values) text += (text.empty() ? "" : " or ") + value;
   return "the experiment's, " + text;
 }
 

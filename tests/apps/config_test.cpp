@@ -173,7 +173,7 @@ TEST(Config, DamagedJsonIsReportedWithItsPlaceAndKey) {
       {R"({"epochs": 0})", "[epochs] expected 1 to"},
   };
   for (const auto& [text, words] : bad)
-    expect_message(message_of([&] { config_from_json("run/config.json", text); }),
+    expect_message(message_of([text = text] { config_from_json("run/config.json", text); }),
                    "[run/config.json] the configuration is damaged", words);
 }
 
