@@ -29,4 +29,21 @@ Var matmul(const Operand<Var>& a, const Operand<Var>& b);
 // out = beta * out + a b, in place; beta is 0 (out may be uninitialised) or 1.
 void matmul_into(Tensor& out, Real beta, const Operand<Tensor>& a, const Operand<Tensor>& b);
 
+// For kernels that are made of products: a row-major matrix somewhere in memory, whose rows begin
+// `leading` elements apart, read as it is or transposed.
+struct MatrixView {
+  const Real* data;
+  Index rows, columns;  // as read
+  Index leading;
+  bool is_transposed = false;
+
+  const Real* from_row(Index i) const { return data + (is_transposed ? i : i * leading); }
+  const Real* from_column(Index j) const { return data + (is_transposed ? j * leading : j); }
+};
+MatrixView matrix(const Real* data, Index rows, Index columns);
+MatrixView transposed(const MatrixView& x);
+
+// out = beta * out + a b on the calling thread alone.
+void product(Real* out, Index leading, Real beta, const MatrixView& a, const MatrixView& b);
+
 }  // namespace backflow::inline BACKFLOW_PRECISION
