@@ -24,10 +24,15 @@ namespace {
 
 std::atomic<Index> factorizations = 0;
 
-// A matrix inside a larger one: element (i, j) is data[i + j * leading].
+// A matrix, or a part of one: element (i, j) is data[i + j * leading].
 struct View {
   double* data;
   int rows, columns, leading;
+
+  double* at(Index i, Index j) const { return data + i + j * leading; }
+  View part(int i, int j, int height, int width) const {
+    return {at(i, j), height, width, leading};
+  }
 };
 
 // c = beta c - a b.
@@ -36,29 +41,39 @@ void subtract_product(const View& c, double beta, const View& a, const View& b) 
               a.leading, b.data, b.leading, beta, c.data, c.leading);
 }
 
-// b = a^-1 b or, from the right, b a^-1, where a holds a unit lower L and an upper U: a is one.
+// b = a^-1 b or, from the right, b a^-1; a is the unit lower or the upper triangle of a view.
 void divide(const View& b, CBLAS_SIDE side, CBLAS_UPLO triangle, const View& a) {
   cblas_dtrsm(CblasColMajor, side, triangle, CblasNoTrans,
               triangle == CblasLower ? CblasUnit : CblasNonUnit, b.rows, b.columns, 1, a.data,
               a.leading, b.data, b.leading);
 }
 
-// The four parts of a square window on the diagonal of a band.
-struct Window {
-  View diagonal, right, below, rest;
+// Exchanges row i and row exchanges[i] - 1, for i = 0, 1, ..., count - 1.
+void exchange_rows(const View& a, const int* exchanges, int count) {
+  const int one = 1;
+  dlaswp_(&a.columns, a.data, &a.leading, &one, &count, exchanges, &one);
+}
 
-  View top() const {
-    return {diagonal.data, diagonal.rows, diagonal.columns + right.columns, diagonal.leading};
-  }
-  View left() const {
-    return {diagonal.data, diagonal.rows + below.rows, diagonal.columns, diagonal.leading};
-  }
-  View all() const { return {diagonal.data, left().rows, top().columns, diagonal.leading}; }
+// A window on the diagonal of a band and its parts, where block row and block column 0, m numbers
+// wide, are set apart from the later ones.
+struct Window {
+  View diagonal, right, below, rest;  // (0, 0), (0, later), (later, 0), (later, later)
+  View top, left, after, all;         // (0, all), (all, 0), (all, later), (all, all)
+
+  Window(const View& window, int m)
+      : diagonal(window.part(0, 0, m, m)),
+        right(window.part(0, m, m, window.columns - m)),
+        below(window.part(m, 0, window.rows - m, m)),
+        rest(window.part(m, m, window.rows - m, window.columns - m)),
+        top(window.part(0, 0, m, window.columns)),
+        left(window.part(0, 0, window.rows, m)),
+        after(window.part(0, m, window.rows, window.columns - m)),
+        all(window) {}
 };
 
 // How an n x n matrix is cut: into blocks of m rows, of which each meets `reach` neighbours on
-// either side. Eliminating block column k involves the `below(k)` block rows after it and, since
-// their rows may be exchanged, the `right(k)` = 2 reach block columns after it; at the end, fewer.
+// either side. Eliminating block column k involves the `reach` block rows after it and, since
+// these may be exchanged, the 2 reach block columns after it; at the end, fewer.
 struct Layout {
   int blocks, m, reach;
 
@@ -67,21 +82,16 @@ struct Layout {
   int right(int k) const { return std::min(2 * reach, blocks - 1 - k); }
 
   // A band is stored as a dense matrix with columns so close to each other that they overlap
-  // outside the band: so each window of it is a matrix that BLAS can work on in place.
+  // outside the band. So each window of it is a matrix that BLAS can work on in place.
   int leading() const { return std::min(n(), (3 * reach + 2) * m); }
-  std::size_t size() const { return n() * (std::size_t{1} + leading()); }
+  std::size_t size() const { return n() * (1 + std::size_t(leading())); }
+  View whole(double* band) const { return {band, n(), n(), leading()}; }
 
   Window window(double* band, int k, int below, int right) const {
-    const int ld = leading();
-    double* const a = band + k * m * (std::size_t{1} + ld);
-    double* const next = a + m * std::size_t(ld);
-    return {{a, m, m, ld},
-            {next, m, right * m, ld},
-            {a + m, below * m, m, ld},
-            {next + m, below * m, right * m, ld}};
+    return {whole(band).part(k * m, k * m, (1 + below) * m, (1 + right) * m), m};
   }
-  Window factors(double* band, int k) const { return window(band, k, below(k), right(k)); }
-  Window inverse(double* band, int k) const { return window(band, k, right(k), below(k)); }
+  Window of_factors(double* band, int k) const { return window(band, k, below(k), right(k)); }
+  Window of_inverse(double* band, int k) const { return window(band, k, right(k), below(k)); }
 
   // Of the factorization and the gradient.
   double flop() const {
@@ -92,68 +102,78 @@ struct Layout {
   }
 };
 
-Layout cheaper(const Layout& a, const Layout& b) { return b.flop() < a.flop() ? b : a; }
+// One block for each image row or, where that is cheaper, one block for everything.
+Layout layout_of(int height, int row, int pad) {
+  const Layout banded{height, row, std::min(pad, height - 1)}, dense{1, height * row, 0};
+  return banded.flop() < dense.flop() ? banded : dense;
+}
 
 }  // namespace
 
 struct ConvLU::Factors {
   Shape kernel;
-  int channels, height, width;
+  Index channels, height, width;
   Layout layout;
-  std::unique_ptr<double[]> lu;
-  std::vector<int> pivots;  // of block k from k m on, counted from 1 at the block's first row
-  int zero_pivot = 0;       // 1-based; 0: none
+  std::unique_ptr<double[]> band;
+  std::vector<int> pivots;
+  int zero_pivot = 0;  // 1-based; 0: none
 
   Factors(const Tensor& w, Index height, Index width);
   void factorize();
+  void solve(const View& x) const;
+  View lu() const { return layout.whole(band.get()); }
+  Window window(int k) const { return layout.of_factors(band.get(), k); }
+  const int* exchanges(int k) const { return pivots.data() + k * layout.m; }  // from 1 in block k
   template <class Visit>
-  void for_each_tap(Visit visit) const;
+  void for_each_weight(Visit visit) const;
 };
 
-ConvLU::Factors::Factors(const Tensor& w, Index height, Index width)
-    : kernel(w.shape()),
-      channels(static_cast<int>(kernel[0])),
-      height(static_cast<int>(height)),
-      width(static_cast<int>(width)) {
-  const int row = channels * this->width, pad = static_cast<int>(kernel[2] / 2);
-  const Layout banded{this->height, row, std::min(pad, this->height - 1)};
-  layout = cheaper(banded, {1, this->height * row, 0});
-  lu = std::make_unique<double[]>(layout.size());
-  pivots.resize(layout.n());
-}
-
-// visit(row, column, tap) for each tap and pixel of the output that meet a pixel of the input:
-// T[row + o, column + c] is w[o, c] at this tap.
+// visit(row, column, i) for each element of T that is an element of w, w[i].
 template <class Visit>
-void ConvLU::Factors::for_each_tap(Visit visit) const {
-  const int K = static_cast<int>(kernel[2]), L = static_cast<int>(kernel[3]);
-  for (int i = 0; i < height; ++i)
-    for (int j = 0; j < width; ++j)
-      for (int u = 0; u < K; ++u)
-        for (int v = 0; v < L; ++v) {
-          const int y = i + u - K / 2, x = j + v - L / 2;
-          if (0 <= y && y < height && 0 <= x && x < width)
-            visit((i * width + j) * channels, (y * width + x) * channels, u * L + v);
+void ConvLU::Factors::for_each_weight(Visit visit) const {
+  const Index C = channels, K = kernel[2], L = kernel[3];
+  for (Index i = 0; i < height; ++i)
+    for (Index j = 0; j < width; ++j)
+      for (Index u = 0; u < K; ++u)
+        for (Index v = 0; v < L; ++v) {
+          const Index y = i + u - K / 2, x = j + v - L / 2;
+          if (y < 0 || y >= height || x < 0 || x >= width) continue;
+          for (Index o = 0; o < C; ++o)
+            for (Index c = 0; c < C; ++c)
+              visit((i * width + j) * C + o, (y * width + x) * C + c,
+                    ((o * C + c) * K + u) * L + v);
         }
 }
 
-// Block column after block column. Exchanges of rows reach only to the right, as in LAPACK's
-// dgbtrf: so T = P0 L0 P1 L1 ... U.
+ConvLU::Factors::Factors(const Tensor& w, Index height, Index width)
+    : kernel(w.shape()),
+      channels(kernel[0]),
+      height(height),
+      width(width),
+      layout(layout_of(static_cast<int>(height), static_cast<int>(width * channels),
+                       static_cast<int>(kernel[2] / 2))),
+      band(std::make_unique<double[]>(layout.size())),
+      pivots(layout.n()) {
+  const View T = lu();
+  for_each_weight([&](Index row, Index column, Index i) { *T.at(row, column) = w[i]; });
+  factorize();
+}
+
+// Block column after block column. As in LAPACK's dgbtrf, exchanges of rows leave the columns on
+// the left alone: T = P0^T L0 P1^T L1 ... U.
 void ConvLU::Factors::factorize() {
   for (int k = 0; k < layout.blocks; ++k) {
-    const Window a = layout.factors(lu.get(), k);
-    const View panel = a.left(), right = a.right;
-    int* const exchanges = pivots.data() + k * layout.m;
-    const int one = 1;
+    const Window a = window(k);
+    int* const chosen = pivots.data() + k * layout.m;
     int info = 0;
-    dgetrf_(&panel.rows, &panel.columns, panel.data, &panel.leading, exchanges, &info);
+    dgetrf_(&a.left.rows, &a.left.columns, a.left.data, &a.left.leading, chosen, &info);
     if (info > 0) {
       zero_pivot = k * layout.m + info;
       return;
     }
-    dlaswp_(&right.columns, right.data, &right.leading, &one, &layout.m, exchanges, &one);
-    divide(right, CblasLeft, CblasLower, a.diagonal);
-    subtract_product(a.rest, 1, a.below, right);
+    exchange_rows(a.after, chosen, layout.m);
+    divide(a.right, CblasLeft, CblasLower, a.diagonal);
+    subtract_product(a.rest, 1, a.below, a.right);
   }
 }
 
@@ -168,17 +188,8 @@ static void check(const Tensor& w, Index height, Index width) {
 
 ConvLU::ConvLU(const Tensor& w, Index height, Index width) {
   check(w, height, width);
-  auto factors = std::make_shared<Factors>(w, height, width);
-  const int C = factors->channels, taps = static_cast<int>(w.size(2) * w.size(3));
-  const std::size_t ld = factors->layout.leading();
-  factors->for_each_tap([&](int row, int column, int tap) {
-    for (int o = 0; o < C; ++o)
-      for (int c = 0; c < C; ++c)
-        factors->lu[row + o + (column + c) * ld] = w[(o * C + c) * taps + tap];
-  });
-  factors->factorize();
+  factors_ = std::make_shared<const Factors>(w, height, width);
   ++factorizations;
-  factors_ = std::move(factors);
 }
 
 Index ConvLU::count() { return factorizations; }
@@ -195,8 +206,7 @@ const ConvLU::Factors& ConvLU::regular(const char* op) const {
 double ConvLU::log_abs_det() const {
   const Factors& f = regular("conv_logabsdet");
   double sum = 0;
-  for (int i = 0; i < f.layout.n(); ++i)
-    sum += std::log(std::abs(f.lu[i * (std::size_t{1} + f.layout.leading())]));
+  for (int i = 0; i < f.layout.n(); ++i) sum += std::log(std::abs(*f.lu().at(i, i)));
   return sum;
 }
 
@@ -205,60 +215,48 @@ double ConvLU::log_abs_det() const {
 //   P S = | D 0 | | E R  |     follows    S^-1 = | E^-1  -E^-1 R S'^-1 | |  D^-1    0 | P,
 //         | B I | | 0 S' |                       | 0          S'^-1    | | -B D^-1  I |
 //
-// D and E the triangles on the diagonal, B below and R right of them. B has `below` block rows, R
-// `right` block columns, so one window of S^-1 follows from the window of S'^-1 that overlaps it.
-// The next steps leave the columns of a window's last block alone: there, S^-1 is T^-1.
+// D and E the triangles on the diagonal, B below and R right of them. B is `reach` blocks high and
+// R 2 reach wide, so a window of S^-1 follows from the one of S'^-1 that it overlaps. The steps for
+// smaller k do not come back to block column k + reach: there, these are the entries of T^-1.
 static void inverse_window(const Window& z, const Window& a, const int* exchanges) {
   subtract_product(z.right, 0, a.right, z.rest);
   subtract_product(z.below, 0, z.rest, a.below);
-  const View& corner = z.diagonal;
-  for (int j = 0; j < corner.columns; ++j)
-    for (int i = 0; i < corner.rows; ++i) corner.data[i + j * std::size_t(corner.leading)] = i == j;
-  subtract_product(corner, 1, z.right, a.below);
-  divide(z.top(), CblasLeft, CblasUpper, a.diagonal);
-  divide(z.left(), CblasRight, CblasLower, a.diagonal);
-  const View all = z.all();
-  const auto column = [&](int j) { return all.data + j * std::size_t(all.leading); };
-  for (int j = corner.columns - 1; j >= 0; --j)
-    if (exchanges[j] != j + 1) cblas_dswap(all.rows, column(j), 1, column(exchanges[j] - 1), 1);
+  for (int j = 0; j < z.diagonal.columns; ++j)
+    for (int i = 0; i < z.diagonal.rows; ++i) *z.diagonal.at(i, j) = i == j;
+  subtract_product(z.diagonal, 1, z.right, a.below);
+  divide(z.top, CblasLeft, CblasUpper, a.diagonal);
+  divide(z.left, CblasRight, CblasLower, a.diagonal);
+  for (int j = z.diagonal.columns - 1; j >= 0; --j)
+    if (exchanges[j] != j + 1)
+      cblas_dswap(z.all.rows, z.all.at(0, j), 1, z.all.at(0, exchanges[j] - 1), 1);
 }
 
 Tensor ConvLU::gradient() const {
   const Factors& f = regular("conv_logabsdet");
-  const auto inverse = std::make_unique<double[]>(f.layout.size());
+  const auto inverse = std::make_unique<double[]>(f.layout.size());  // of T, within its band
   for (int k = f.layout.blocks - 1; k >= 0; --k)
-    inverse_window(f.layout.inverse(inverse.get(), k), f.layout.factors(f.lu.get(), k),
-                   f.pivots.data() + k * f.layout.m);
+    inverse_window(f.layout.of_inverse(inverse.get(), k), f.window(k), f.exchanges(k));
 
-  const int C = f.channels, taps = static_cast<int>(f.kernel[2] * f.kernel[3]);
-  const std::size_t ld = f.layout.leading();
   std::vector<double> sum(f.kernel.size());
-  f.for_each_tap([&](int row, int column, int tap) {
-    for (int o = 0; o < C; ++o)
-      for (int c = 0; c < C; ++c)
-        sum[(o * C + c) * taps + tap] += inverse[column + c + (row + o) * ld];
-  });
+  const View Z = f.layout.whole(inverse.get());
+  f.for_each_weight([&](Index row, Index column, Index i) { sum[i] += *Z.at(column, row); });
   return {f.kernel, {sum.begin(), sum.end()}};
 }
 
-// x = T^-1 x for the columns of x, whose block k is x.data + k m.
-static void solve_in_place(const View& x, const Layout& layout, double* lu, const int* pivots) {
-  const auto part = [&](int k, int rows) {
-    return View{x.data + k * layout.m, rows, x.columns, x.leading};
-  };
-  const int one = 1;
+// x = T^-1 x for each column of x.
+void ConvLU::Factors::solve(const View& x) const {
+  const int m = layout.m;
+  const auto rows = [&](int k, int count) { return x.part(k * m, 0, count, x.columns); };
   for (int k = 0; k < layout.blocks; ++k) {
-    const Window a = layout.factors(lu, k);
-    const View now = part(k, layout.m), next = part(k + 1, a.below.rows);
-    dlaswp_(&now.columns, now.data, &now.leading, &one, &layout.m, pivots + k * layout.m, &one);
-    divide(now, CblasLeft, CblasLower, a.diagonal);
-    subtract_product(next, 1, a.below, now);
+    const Window a = window(k);
+    exchange_rows(rows(k, a.all.rows), exchanges(k), m);
+    divide(rows(k, m), CblasLeft, CblasLower, a.diagonal);
+    subtract_product(rows(k + 1, a.below.rows), 1, a.below, rows(k, m));
   }
   for (int k = layout.blocks - 1; k >= 0; --k) {
-    const Window a = layout.factors(lu, k);
-    const View now = part(k, layout.m), next = part(k + 1, a.right.columns);
-    subtract_product(now, 1, a.right, next);
-    divide(now, CblasLeft, CblasUpper, a.diagonal);
+    const Window a = window(k);
+    subtract_product(rows(k, m), 1, a.right, rows(k + 1, a.right.columns));
+    divide(rows(k, m), CblasLeft, CblasUpper, a.diagonal);
   }
 }
 
@@ -267,13 +265,12 @@ Tensor ConvLU::solve(const Tensor& z) const {
   if (z.rank() != 4 || !(z.shape() == Shape{z.size(0), f.channels, f.height, f.width}))
     fail("conv_solve", "images (B, ", f.channels, ", ", f.height, ", ", f.width,
          ") expected, the shape is ", z.shape());
-  const Tensor images = permute(z, {0, 2, 3, 1});  // channels inside; an image is BLAS's column
+  const Tensor images = permute(z, {0, 2, 3, 1});  // channels inside; for BLAS each is a column
   std::vector<double> x(images.data(), images.data() + images.size());
   const int n = f.layout.n();
   constexpr Index images_per_chunk = 50;
   parallel_for(z.size(0), images_per_chunk, [&](Index begin, Index end) {
-    solve_in_place({x.data() + begin * n, n, static_cast<int>(end - begin), n}, f.layout,
-                   f.lu.get(), f.pivots.data());
+    f.solve({x.data() + begin * n, n, static_cast<int>(end - begin), n});
   });
   return permute(Tensor(images.shape(), {x.begin(), x.end()}), {0, 3, 1, 2});
 }
