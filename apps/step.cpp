@@ -20,7 +20,7 @@ Losses losses_of(const Model& model, const Tensor& images, Pass& pass) {
   losses.objective = -mean(model.density().objective(images, pass));
   losses.reconstruction = Var(Real(0));
   losses.total = losses.objective;
-  for (const auto& [value, weight] : pass.losses) {
+  for (const auto& [value, weight, adapt] : pass.losses) {
     losses.reconstruction = losses.reconstruction + value.detach();
     losses.total = losses.total + weight * value;
   }

@@ -9,6 +9,10 @@ Parameter& Module::add_parameter(std::string name, Tensor initial) {
       .second;
 }
 
+Tensor& Module::add_buffer(std::string name, Tensor initial) {
+  return buffers_.emplace_back(std::move(name), std::move(initial)).second;
+}
+
 void Module::add_module(std::string name, Module& module) {
   modules_.emplace_back(std::move(name), &module);
 }
@@ -20,6 +24,15 @@ std::vector<NamedParameter> Module::parameters() const {
   for (const auto& [prefix, module] : modules_)
     for (const auto& [name, parameter] : module->parameters())
       all.push_back({prefix + "." + name, parameter});
+  return all;
+}
+
+std::vector<NamedTensor> Module::buffers() const {
+  std::vector<NamedTensor> all;
+  for (const auto& [name, tensor] : buffers_) all.push_back({name, const_cast<Tensor*>(&tensor)});
+  for (const auto& [prefix, module] : modules_)
+    for (const auto& [name, tensor] : module->buffers())
+      all.push_back({prefix + "." + name, tensor});
   return all;
 }
 

@@ -38,6 +38,11 @@ struct NamedParameter {
   Parameter* parameter;
 };
 
+struct NamedTensor {
+  std::string name;
+  Tensor* tensor;
+};
+
 class Module {
  public:
   Module() = default;
@@ -47,16 +52,20 @@ class Module {
 
   // With the names of nested modules in front: "4.weight_fwd". In the order of registration.
   std::vector<NamedParameter> parameters() const;
+  // What belongs to a checkpoint though no gradient changes it: running averages and the like.
+  std::vector<NamedTensor> buffers() const;
   // Names that a state_dict from elsewhere may hold and that mean nothing to us.
   std::vector<std::string> ignored_names() const;
 
  protected:
   Parameter& add_parameter(std::string name, Tensor initial);
+  Tensor& add_buffer(std::string name, Tensor initial);
   void add_module(std::string name, Module& module);  // borrowed: the caller keeps it alive
   void ignore_name(std::string name) { ignored_.push_back(std::move(name)); }
 
  private:
   std::list<std::pair<std::string, Parameter>> parameters_;  // a list: addresses must not move
+  std::list<std::pair<std::string, Tensor>> buffers_;
   std::vector<std::pair<std::string, Module*>> modules_;
   std::vector<std::string> ignored_;
 };

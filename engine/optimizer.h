@@ -13,11 +13,6 @@ double global_norm(const Gradients& gradients, const std::vector<NamedParameter>
 // steps count from 1. No warm-up: 1.
 double linear_warmup(Index step, Index warmup_steps);
 
-struct NamedTensor {
-  std::string name;
-  Tensor* tensor;
-};
-
 class Optimizer {
  public:
   explicit Optimizer(std::vector<NamedParameter> parameters) : parameters_(std::move(parameters)) {}

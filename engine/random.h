@@ -23,6 +23,9 @@ class Random {
   explicit Random(std::uint64_t seed, Purpose purpose = Purpose::testing, std::uint32_t epoch = 0)
       : seed_(seed), purpose_(purpose), epoch_(epoch) {}
 
+  // The same seed and purpose, other numbers.
+  Random at_epoch(std::uint32_t epoch) const { return Random(seed_, purpose_, epoch); }
+
   // Fill `out` with the numbers of one example: uniform on [0, 1), or normal N(0, 1) (Box-Muller).
   void uniform(std::uint32_t example, std::span<Real> out) const;
   void normal(std::uint32_t example, std::span<Real> out) const;

@@ -8,6 +8,10 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+Tensor Latents::draw(const Shape& shape) {
+  return random.at_epoch(drawn++).normal(shape) * temperature;
+}
+
 Var StandardNormal::log_prob(const Var& z) const {
   const double D = static_cast<double>(z.size()) / std::max<Index>(1, z.size(0));
   return -0.5 * sum_examples(square(z)) - 0.5 * D * std::log(2 * std::numbers::pi);
@@ -27,7 +31,8 @@ Var Density::objective(const Var& x, Pass& pass) const {
 Tensor Density::sample(Index n, const Random& random, double temperature, Pass pass) const {
   Shape shape{n};
   for (Index size : latent_) shape.push_back(size);
-  return flow_.inverse(base_.sample(shape, random) * temperature, pass);
+  pass.latents = Latents{random, temperature};
+  return flow_.inverse(pass.latents->draw(shape), pass);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

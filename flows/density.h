@@ -9,7 +9,6 @@ namespace backflow::inline BACKFLOW_PRECISION {
 class StandardNormal {
  public:
   Var log_prob(const Var& z) const;  // (B)
-  Tensor sample(const Shape& shape, const Random& random) const { return random.normal(shape); }
 };
 
 class Density {
@@ -25,7 +24,8 @@ class Density {
   // log-determinants, whose gradients it has, and is no likelihood. Layers add to pass.losses.
   Var objective(const Var& x, Pass& pass) const;
 
-  // n examples: the flow's inverse of temperature * N(0, I).
+  // n examples: the flow's inverse of temperature * N(0, I), what split priors factored out
+  // included.
   Tensor sample(Index n, const Random& random, double temperature = 1, Pass pass = {}) const;
 
  private:

@@ -2,6 +2,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-Out Exact::forward(const Var& x, Pass&) const { return exact_forward(flattened(x)); }
+Out Exact::forward(const Var& x, Pass&) const { return exact_forward(x); }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -21,6 +21,16 @@ enum class Inverse { learned, exact };  // of layers that have both
 struct AuxiliaryLoss {
   Var value;  // a scalar, to be minimised
   double weight;
+  std::function<void(double value)> adapt;  // to be called, if set, once its gradient was taken
+};
+
+// Where a split prior going back finds what it factored out: random normal numbers.
+struct Latents {
+  Random random;
+  double temperature = 1;   // their standard deviation
+  std::uint32_t drawn = 0;  // tensors so far; each has numbers of its own
+
+  Tensor draw(const Shape& shape);
 };
 
 // What one walk through a flow carries from layer to layer.
@@ -30,6 +40,8 @@ struct Pass {
   std::optional<Random> noise;          // for dequantization; none: the midpoint 0.5
   std::vector<std::uint32_t> examples;  // which numbers of `noise` each row gets; empty: 0, 1, ...
   std::vector<AuxiliaryLoss> losses;    // added by layers in train mode
+  std::vector<Tensor> factored_out;     // by split priors: pushed going forward, popped going back
+  std::optional<Latents> latents;       // from where they are drawn when there is nothing to pop
 };
 
 struct Out {
@@ -41,6 +53,10 @@ class Flow : public Module {
  public:
   virtual Out forward(const Var& x, Pass& pass) const = 0;
   virtual Tensor inverse(const Tensor& z, Pass& pass) const = 0;
+
+  // What the next walk needs of the parameters alone, such as a factorization; with what its
+  // gradient needs where one will be taken. Layers do this in parallel, before the walk.
+  virtual void prepare(Mode, bool /*gradients*/) const {}
 
   Out forward(const Var& x) const {
     Pass pass;

@@ -1,41 +1,55 @@
 #include "flows/linear.h"
 
-#include "ops/matmul.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 Linear::Linear(Tensor W, Tensor b)
-    : W_(add_parameter("weight_fwd", std::move(W))), b_(add_parameter("bias_fwd", std::move(b))) {
-  if (W_.shape().rank() != 2 || W_.shape()[0] != W_.shape()[1])
-    fail("linear", "W must be a square matrix, its shape is ", W_.shape());
-  if (!(b_.shape() == Shape{W_.shape()[0]}))
-    fail("linear", "W is ", W_.shape(), ", so b must be (", W_.shape()[0], "), its shape is ",
-         b_.shape());
+    : W_(add_parameter("weight_fwd", std::move(W))),
+      b_(add_parameter("bias_fwd", std::move(b))),
+      map_(LinearMap::of(W_.shape())) {
+  const Index n = map_.outputs(W_.shape());
+  if (!(b_.shape() == Shape{n}))
+    fail("linear", "W is ", W_.shape(), ", so b must be (", n, "), its shape is ", b_.shape());
 }
 
-Var Linear::flattened(const Var& x) const {
-  const Index D = W_.shape()[0];
-  if (x.rank() < 1 || x.size() != x.size(0) * D)
-    fail("linear", "examples of ", D, " values expected, the input's shape is ", x.shape());
-  return x.rank() == 2 ? x : reshape(x, {x.size(0), D});
+Var Linear::bias() const { return reshape(b_, map_.bias(W_.shape())); }
+
+static bool same_examples(const Shape& a, const Shape& b) {
+  return a.rank() == b.rank() && std::equal(a.begin() + 1, a.end(), b.begin() + 1);
 }
 
-const LU& Linear::factorized() const {
-  if (!lu_ || lu_version_ != W_.version()) {
-    lu_.emplace(W_.value());
-    lu_version_ = W_.version();
+const std::shared_ptr<const Factorization>& Linear::factorized(const Shape& example) const {
+  if (!factorization_ || version_ != W_.version() || !same_examples(example_, example)) {
+    factorization_ = map_.factorize(W_.value(), example);
+    version_ = W_.version();
+    example_ = example;
   }
-  return *lu_;
+  return factorization_;
 }
 
-Out Linear::exact_forward(const Var& x) const {
-  return {matmul(x, transposed(W_)) + b_, broadcast_to(logabsdet(W_, factorized()), {x.size(0)})};
+// The examples will probably look as they did the last time.
+void Linear::prepare(Mode mode, bool gradients) const {
+  if (!factorization_ || !factorizes(mode)) return;
+  const auto& factorization = factorized(example_);
+  if (gradients) factorization->gradient();
+}
+
+Out Linear::exact_forward(const Var& input) const {
+  const Var x = examples(input);
+  const auto factorization = factorized(x.shape());
+  const Tensor logdet = Tensor::full({x.size(0)}, static_cast<Real>(factorization->log_abs_det()));
+  return {apply(map_, W_, x) + bias(),
+          record("logabsdet", logdet, grad(W_, [factorization](const Tensor& g) {
+                   return sum(g) * factorization->gradient();
+                 }))};
 }
 
 Tensor Linear::inverse(const Tensor& z, Pass&) const {
-  return transpose(factorized().solve(transpose(flattened(z).value() - b_.value())));
+  const Tensor shifted = examples(z).value() - bias().value();
+  return factorized(shifted.shape())->solve(shifted);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

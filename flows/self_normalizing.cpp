@@ -1,6 +1,7 @@
 #include "flows/self_normalizing.h"
 
-#include "ops/matmul.h"
+#include <cmath>
+
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
@@ -13,57 +14,74 @@ SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOpt
       options_(options) {
   if (!(R_.shape() == W_.shape()))
     fail("self_normalizing", "W is ", W_.shape(), ", R is ", R_.shape());
+  if (options_.geco_rate == 0) return;
+  weight_ = &add_buffer("recon_loss_weight", Tensor(static_cast<Real>(options_.weight)));
+  average_ = &add_buffer("recon_loss_ema", Tensor(Real(-1)));
 }
 
-// Examples are rows, so W x is written X W^T and d_z x^T is written gz^T X.
+// In the table's terms: apply(W, x) is W x, apply_transposed(W, g) is W^T g, and
+// add_weight_gradient(., g, x) adds g x^T.
 //
-// Cost: six products of 2 B D^2 flop, the least there is. Terms that meet the same matrix are
-// added before the product, not after.
+// Cost: six products of 2 B D^2 flop, the least there is (or as many convolutions). Terms that
+// meet the same weights are added before the product, not after.
 Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
-  const Var x = flattened(input);
-  if (pass.mode == Mode::exact) return exact_forward(x);
+  if (pass.mode == Mode::exact) return exact_forward(input);
 
+  const Var x = examples(input);
   const Tensor X = x.value(), W = W_.value(), R = R_.value();
   const Real B = static_cast<Real>(x.size(0));
-  const Tensor Z = matmul(X, transposed(W));
-  const Tensor RZ = matmul(Z, transposed(R)), error = RZ - X;
+  const Tensor Z = map_.apply(W, X);
+  const Tensor RZ = map_.apply(R, Z), error = RZ - X;
   Tensor reconstruction = sum(error * error) / B;
   Tensor error_z;  // of the way z -> R z -> W R z
   if (options_.symmetric) {
-    error_z = matmul(RZ, transposed(W)) - Z;
+    error_z = map_.apply(W, RZ) - Z;
     reconstruction = 0.5 * (reconstruction + sum(error_z * error_z) / B);
   }
 
   auto [z, logdet, loss] = override_gradient(
       "self_normalizing", {Z, Tensor::zeros({x.size(0)}), reconstruction}, {x, W_, R_},
-      [=, only_R = options_.only_R](const Tensor& gz, const Tensor& gl, const Tensor& gr) {
-        const Tensor gx = matmul(gz, W);  // W^T d_z
+      [=, &map = map_, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
+                                                 const Tensor& gr) {
+        const Tensor gx = map.apply_transposed(W, gz);  // W^T d_z
         const Tensor half = 0.5 * sum(gl);
-        Tensor gW = half * transpose(R);   // of log|det W|: R^T stands in for W^-T
-        Tensor gR = -half * transpose(W);  // of -log|det R|: -W^T for -R^-T
-        Tensor gW_x = 0.5 * gz;            // of p_Z(W x), before the product with x
-        Tensor gR_z = -0.5 * gx;           // of p_Z(R^-1 x): -(W^T d_z) z^T
+        Tensor gW = half * map.logdet_gradient_by(R, X.shape());   // R^T stands in for W^-T
+        Tensor gR = -half * map.logdet_gradient_by(W, X.shape());  // -W^T for -R^-T
+        Tensor gW_x = 0.5 * gz;   // of p_Z(W x), before the product with x
+        Tensor gR_z = -0.5 * gx;  // of p_Z(R^-1 x): -(W^T d_z) z^T
 
         Tensor ge = (2 * gr / B) * error;  // of |R W x - x|^2, the same way
         if (error_z.defined()) {           // and of |W R z - z|^2, its last z held fixed
           const Tensor gf = (gr / B) * error_z;
-          ge = 0.5 * ge + matmul(gf, W);
-          if (!only_R) matmul_into(gW, 1, transposed(gf), RZ);
+          ge = 0.5 * ge + map.apply_transposed(W, gf);
+          if (!only_R) map.add_weight_gradient(gW, gf, RZ);
         }
         gR_z = gR_z + ge;
-        if (!only_R) gW_x = gW_x + matmul(ge, R);
+        if (!only_R) gW_x = gW_x + map.apply_transposed(R, ge);
 
-        matmul_into(gW, 1, transposed(gW_x), X);
-        matmul_into(gR, 1, transposed(gR_z), Z);
+        map.add_weight_gradient(gW, gW_x, X);
+        map.add_weight_gradient(gR, gR_z, Z);
         return grads(gx, gW, gR);
       });
-  pass.losses.push_back({loss, options_.weight});
-  return {z + b_, logdet};
+  pass.losses.push_back(reconstruction_loss(loss));
+  return {z + bias(), logdet};
+}
+
+AuxiliaryLoss SelfNormalizing::reconstruction_loss(const Var& loss) const {
+  if (!weight_) return {loss, options_.weight, nullptr};
+  return {loss, weight_->item(), [this](double value) { adapt_weight(value); }};
+}
+
+void SelfNormalizing::adapt_weight(double loss) const {
+  const double before = average_->item(), decay = options_.geco_decay;
+  const double average = before < 0 ? loss : decay * before + (1 - decay) * loss;
+  *average_ = Tensor(static_cast<Real>(average));
+  *weight_ = Tensor(static_cast<Real>(weight_->item() * std::exp(options_.geco_rate * average)));
 }
 
 Tensor SelfNormalizing::inverse(const Tensor& z, Pass& pass) const {
   if (pass.inverse == Inverse::exact) return Linear::inverse(z, pass);
-  return matmul(flattened(z).value() - b_.value(), transposed(R_.value()));
+  return map_.apply(R_.value(), examples(z).value() - bias().value());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

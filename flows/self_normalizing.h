@@ -8,7 +8,8 @@
 //   -log|det R|                -R^-T                    -W^T
 //   log p_Z(R^-1 x)            -(R^-T d_z)(R^-1 x)^T    -(W^T d_z) z^T
 //
-// with d_z = d log p_Z / dz. A reconstruction loss keeps R near W^-1.
+// with d_z = d log p_Z / dz. A reconstruction loss keeps R near W^-1. For a convolution R^T is the
+// flipped kernel, each tap counted as often as it meets the image.
 #pragma once
 
 #include "flows/linear.h"
@@ -19,21 +20,29 @@ struct ReconstructionOptions {
   double weight = 1;       // lambda
   bool symmetric = false;  // the mean of |x - R W x|^2 and |z - W R z|^2
   bool only_R = false;     // W gets no gradient from it
+  // GECO (Rezende & Viola, "Taming VAEs", 2018): after each step lambda grows by the factor
+  // exp(geco_rate C), C a moving average of the layer's reconstruction loss. 0: lambda stays.
+  double geco_rate = 0, geco_decay = 0.9;
 };
 
 // In train mode the log-determinant is the constant 0 with a gradient, no matrix is factorised,
 // and the reconstruction loss (sum of squares per example, mean over the batch; x and the bias
-// stay out of it) joins the pass's losses. In exact mode it is the layer z = W x + b.
+// stay out of it) joins the pass's losses. In exact mode it is the layer z = T(W) x + b.
 class SelfNormalizing : public Linear {
  public:
   SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOptions options = {});
   Out forward(const Var& x, Pass& pass) const override;
-  Tensor inverse(const Tensor& z, Pass& pass) const override;  // R (z - b), or W^-1 (z - b)
+  Tensor inverse(const Tensor& z, Pass& pass) const override;  // T(R) (z - b), or T(W)^-1 (z - b)
   using Flow::forward, Flow::inverse;
 
  private:
+  AuxiliaryLoss reconstruction_loss(const Var& loss) const;
+  void adapt_weight(double loss) const;
+
   Parameter& R_;
   ReconstructionOptions options_;
+  Tensor* weight_ = nullptr;  // lambda and the moving average (-1: none yet), where GECO moves them
+  Tensor* average_ = nullptr;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

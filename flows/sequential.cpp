@@ -1,5 +1,6 @@
 #include "flows/sequential.h"
 
+#include "engine/parallel.h"
 #include "ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -8,7 +9,14 @@ Sequential::Sequential(std::vector<std::unique_ptr<Flow>> layers) : layers_(std:
   for (std::size_t i = 0; i < layers_.size(); ++i) add_module(std::to_string(i), *layers_[i]);
 }
 
+void Sequential::prepare(Mode mode, bool gradients) const {
+  parallel_for(static_cast<Index>(layers_.size()), 1, [&](Index i, Index end) {
+    for (; i < end; ++i) layers_[i]->prepare(mode, gradients);
+  });
+}
+
 Out Sequential::forward(const Var& x, Pass& pass) const {
+  prepare(pass.mode, grad_enabled());
   Out out{x, Tensor::zeros({x.size(0)})};
   for (const auto& layer : layers_) {
     const Out next = layer->forward(out.z, pass);

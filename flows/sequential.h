@@ -11,6 +11,7 @@ class Sequential : public Flow {
   explicit Sequential(std::vector<std::unique_ptr<Flow>> layers);
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
+  void prepare(Mode mode, bool gradients) const override;
   using Flow::forward, Flow::inverse;
 
   const std::vector<std::unique_ptr<Flow>>& layers() const { return layers_; }

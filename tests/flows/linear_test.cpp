@@ -66,7 +66,7 @@ Trained train(const Flow& flow, Mode mode = Mode::train) {
   pass.mode = mode;
   const Out out = flow.forward(x, pass);
   Var root = sum(out.z * seeds.gz) + sum(out.logdet * seeds.gl);
-  for (const auto& [value, weight] : pass.losses) root = root - value * weight;
+  for (const auto& [value, weight, adapt] : pass.losses) root = root - value * weight;
   const Gradients gradients = backward(root);
   Trained trained{out, pass.losses, gradients[x], {}};
   for (const auto& [name, parameter] : flow.parameters())
@@ -237,7 +237,7 @@ void training_step(const Flow& flow) {
   pass.mode = Mode::train;
   const Density density(flow, {D});
   Var loss = -mean(density.objective(normal(batch, 6), pass));
-  for (const auto& [value, weight] : pass.losses) loss = loss + value * weight;
+  for (const auto& [value, weight, adapt] : pass.losses) loss = loss + value * weight;
   SGD(flow.parameters()).step(backward(loss), 1e-3);
 }
 

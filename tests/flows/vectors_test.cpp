@@ -16,9 +16,16 @@
 
 #include "apps/io/safetensors.h"
 #include "flows/activations.h"
+#include "flows/actnorm.h"
+#include "flows/conv1x1.h"
+#include "flows/conv_exponential.h"
+#include "flows/coupling.h"
+#include "flows/emerging.h"
 #include "flows/preprocessing.h"
 #include "flows/self_normalizing.h"
 #include "flows/sequential.h"
+#include "flows/squeeze.h"
+#include "ops/shape.h"
 #include "tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -44,6 +51,8 @@ class Vectors {
     return found->second;
   }
 
+  bool has(const std::string& tensor) const { return tensors_.contains(tensor); }
+
   // A kernel of one tap is a matrix, a tensor with one element a scalar: only sizes must agree.
   void expect(const std::string& tensor, const Tensor& actual) {
     const Tensor expected = (*this)[tensor];
@@ -61,15 +70,18 @@ class Vectors {
   std::set<std::string> used_;
 };
 
-void expect_activation(Vectors& vectors, const Flow& flow) {
+// A file that holds no inverse is of a layer that the authors' code inverts otherwise.
+void expect_flow(Vectors& vectors, const Flow& flow) {
   for (const auto& [name, parameter] : flow.parameters())
     parameter->mutable_value() = vectors["param." + name];
   const Var x = Var::leaf(vectors["x"]);
-  const Out out = flow.forward(x);
+  Pass pass;
+  const Out out = flow.forward(x, pass);
   vectors.expect("y", out.z.value());
   vectors.expect("logdet", out.logdet.value());
-  vectors.expect("inverse_of_y", flow.inverse(out.z.value()));
-  vectors.expect("inverse_of_y", x.value());
+  const Tensor inverse = flow.inverse(out.z.value(), pass);
+  vectors.expect("x", inverse);
+  if (vectors.has("inverse_of_y")) vectors.expect("inverse_of_y", inverse);
   const Gradients gradients =
       backward(sum(out.z * vectors["grad_y"]) + sum(out.logdet * vectors["grad_logdet"]));
   vectors.expect("grad_x", gradients[x]);
@@ -79,17 +91,17 @@ void expect_activation(Vectors& vectors, const Flow& flow) {
 
 TEST(Vectors, SmoothLeakyReLU) {
   Vectors vectors("smooth_leaky_relu");
-  expect_activation(vectors, SmoothLeakyReLU());
+  expect_flow(vectors, SmoothLeakyReLU());
 }
 
 TEST(Vectors, SmoothTanh) {
   Vectors vectors("smooth_tanh");
-  expect_activation(vectors, SmoothTanh());
+  expect_flow(vectors, SmoothTanh());
 }
 
 TEST(Vectors, LearnableLeakyReLU) {
   Vectors vectors("learnable_leaky_relu");
-  expect_activation(vectors, LearnableLeakyReLU());
+  expect_flow(vectors, LearnableLeakyReLU());
 }
 
 TEST(Vectors, Preprocessing) {
@@ -103,23 +115,16 @@ TEST(Vectors, Preprocessing) {
   vectors.expect("logdet", out.logdet.value());
 }
 
-class SelfNormalizingVectors : public testing::Test {
- protected:
-  Tensor matrix(const std::string& name) { return vectors_[name].reshape({6, 6}); }
-  SelfNormalizing layer(ReconstructionOptions options = {}) {
-    return {matrix("W"), matrix("R"), vectors_["b"], options};
-  }
-
-  // Vectors for the tests below are compared together: what one leaves out, another must name.
-  Vectors vectors_{"selfnorm_fc"};
-};
-
 // ---- The layer of the paper -------------------------------------------------------------------
 
+// Fully connected in selfnorm_fc, whose kernels have one tap; else a convolution.
 struct Layer : SelfNormalizing {
   explicit Layer(Vectors& vectors, ReconstructionOptions options = {})
-      : SelfNormalizing(vectors["W"].reshape({6, 6}), vectors["R"].reshape({6, 6}), vectors["b"],
-                        options) {}
+      : SelfNormalizing(weights(vectors, "W"), weights(vectors, "R"), vectors["b"], options) {}
+  static Tensor weights(Vectors& vectors, const std::string& name) {
+    const Tensor w = vectors[name];
+    return vectors["x"].rank() == 2 ? w.reshape({w.size(0), w.size(1)}) : w;
+  }
   const Parameter& W = *parameters()[0].parameter;
   const Parameter& b = *parameters()[1].parameter;
   const Parameter& R = *parameters()[2].parameter;
@@ -167,12 +172,71 @@ void expect_evaluation(Vectors& vectors) {
 }
 
 TEST(Vectors, SelfNormalizing) {
-  Vectors vectors("selfnorm_fc");
-  expect_training(vectors);
-  expect_reconstruction(vectors, "recon", {});
-  expect_reconstruction(vectors, "recon_sym", {.symmetric = true});
-  expect_reconstruction(vectors, "recon_only_R", {.only_R = true});
-  expect_evaluation(vectors);
+  for (const char* name : {"selfnorm_fc", "selfnorm_conv1", "selfnorm_conv3", "selfnorm_conv5"}) {
+    Vectors vectors(name);
+    expect_training(vectors);
+    expect_reconstruction(vectors, "recon", {});
+    expect_reconstruction(vectors, "recon_sym", {.symmetric = true});
+    expect_reconstruction(vectors, "recon_only_R", {.only_R = true});
+    expect_evaluation(vectors);
+  }
+}
+
+// ---- Its rivals and companions ------------------------------------------------------------------
+
+TEST(Vectors, ActNorm) {
+  Vectors vectors("actnorm");
+  expect_flow(vectors, ActNorm(3));
+  Vectors first_batch("actnorm_init");
+  const ActNorm flow(3);
+  Pass pass;
+  pass.mode = Mode::train;
+  flow.forward(first_batch["x"], pass);
+  for (const auto& [name, parameter] : flow.parameters())
+    first_batch.expect(name, parameter->value());
+}
+
+TEST(Vectors, Conv1x1) {
+  Vectors vectors("conv1x1"), householder("conv1x1_householder");
+  expect_flow(vectors, Conv1x1(Tensor::identity(4)));
+  expect_flow(householder, HouseholderConv1x1(Tensor::zeros({3, 5})));
+}
+
+TEST(Vectors, Coupling) {
+  Vectors vectors("coupling");
+  expect_flow(vectors, Coupling(4, 8, Random(1)));
+}
+
+TEST(Vectors, SplitPrior) {
+  Vectors vectors("split_prior");
+  expect_flow(vectors, SplitPrior(4, 8, Random(1)));
+}
+
+TEST(Vectors, AutoregressiveConv) {
+  Vectors vectors("emerging_conv");
+  expect_flow(vectors, AutoregressiveConv(Tensor::zeros({4, 4, 2, 2}), Tensor::zeros({4})));
+}
+
+TEST(Vectors, ConvolutionExponential) {
+  Vectors vectors("conv_exponential");
+  constexpr int terms = 12;
+  const Var x = Var::leaf(vectors["x"]), kernel = Var::leaf(vectors["kernel"]);
+  const Var y = conv_exp(x, kernel, terms);
+  vectors.expect("y", y.value());
+  const Tensor identity = Tensor::identity(3);
+  const Var centre = slice(slice(kernel, 2, 1, 2), 3, 1, 2);  // its trace, for each of 5 x 5 pixels
+  const Var logdet = 25.0 * sum(reshape(centre, {3, 3}) * identity);
+  vectors.expect("logdet", logdet.value());
+  const Gradients gradients = backward(sum(y * vectors["grad_y"]) + logdet);
+  vectors.expect("grad_kernel", gradients[kernel]);
+  vectors.expect("grad_x", gradients[x]);
+  vectors.expect("inverse_of_y", conv_exp(y.value(), -kernel.value(), terms).value());
+}
+
+TEST(Vectors, Squeeze) {
+  Vectors vectors("squeeze");
+  vectors.expect("y", Squeeze().forward(vectors["x"]).z.value());
+  vectors.expect("x", Unsqueeze().forward(vectors["y"]).z.value());
 }
 
 TEST(Vectors, ATensorThatIsNeverComparedFails) {
