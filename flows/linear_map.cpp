@@ -13,18 +13,24 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// A gradient that is computed when somebody first asks.
+// A gradient that is computed when somebody first asks. It is kept outside the pool of Tensors, for
+// it lives as long as the weights do.
 class WithGradient : public Factorization {
  public:
-  const Tensor& gradient() const override {
-    std::call_once(once_, [this] { gradient_ = compute_gradient(); });
-    return gradient_;
+  Tensor gradient() const override {
+    std::call_once(once_, [this] {
+      const Tensor computed = compute_gradient();
+      shape_ = computed.shape();
+      values_ = computed.values();
+    });
+    return {shape_, values_};
   }
 
  private:
   virtual Tensor compute_gradient() const = 0;
   mutable std::once_flag once_;
-  mutable Tensor gradient_;
+  mutable Shape shape_;
+  mutable std::vector<Real> values_;
 };
 
 // ---- Fully connected ------------------------------------------------------------------------

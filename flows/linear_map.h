@@ -15,7 +15,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 struct Factorization {
   virtual ~Factorization() = default;
   virtual double log_abs_det() const = 0;           // nats; fails if singular, as do the next two
-  virtual const Tensor& gradient() const = 0;       // of it, with respect to w; computed once
+  virtual Tensor gradient() const = 0;              // of it, with respect to w; computed once
   virtual Tensor solve(const Tensor& z) const = 0;  // T^-1 z for a batch of examples
 };
 
