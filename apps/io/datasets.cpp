@@ -1,6 +1,7 @@
 #include "apps/io/datasets.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "apps/io/atomic_file.h"
 #include "apps/io/idx.h"
@@ -106,6 +107,7 @@ static Pixels load_records(const fs::path& path) {
     fail(path.string(), "found ", file.size(), " bytes, expected records of ", record,
          "; is this a whole batch of CIFAR-10's binary version?");
   Pixels pixels;
+  pixels.reserve(file.size());
   for (std::size_t at = 0; at < file.size(); at += record) {
     const int label = static_cast<unsigned char>(file[at]);
     if (label >= cifar_classes)
@@ -138,6 +140,9 @@ static ImageSet load_batches(const fs::path& dir, const std::vector<std::string>
       batches[i] = paths[i].extension() == ".png" ? load_rows(paths[i]) : load_records(paths[i]);
   });
   ImageSet images{3, 32, 32};
+  std::size_t size = 0;
+  for (const Pixels& batch : batches) size += batch.size();
+  images.pixels.reserve(size);
   for (const Pixels& batch : batches)
     images.pixels.insert(images.pixels.end(), batch.begin(), batch.end());
   check_count(paths.front(), images.count(), at_least, hint);
@@ -165,8 +170,8 @@ static ImageSet load_archive(const fs::path& path, Index at_least, const std::st
   ImageSet images{3, 32, 32};
   images.archive = std::make_shared<PngArchive>(path, images.channels, images.height, images.width);
   check_count(path, images.archive->count(), at_least, hint);
-  for (Index i = 0; i < images.archive->count(); ++i)
-    images.members.push_back(static_cast<std::uint32_t>(i));
+  images.members.resize(static_cast<std::size_t>(images.archive->count()));
+  std::iota(images.members.begin(), images.members.end(), 0u);
   return images;
 }
 

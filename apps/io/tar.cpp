@@ -1,6 +1,7 @@
 #include "apps/io/tar.h"
 
 #include <algorithm>
+#include <charconv>
 #include <numeric>
 #include <string_view>
 
@@ -44,24 +45,19 @@ static std::uint64_t checksum_of(std::string_view block) {
 
 // The value of "path" among the records of a pax header: "LENGTH KEY=VALUE\n" each.
 static std::string pax_path(std::string_view records) {
-  static constexpr std::string_view key = " path=";
+  constexpr std::string_view key = " path=";
   std::string found;
-  while (!records.empty()) {
-    std::uint64_t length = 0;
-    std::size_t digits = 0;
-    for (;
-         digits < records.size() && digits < 9 && records[digits] >= '0' && records[digits] <= '9';
-         ++digits)
-      length = 10 * length + static_cast<std::uint64_t>(records[digits] - '0');
-    const std::string_view record = records.substr(0, length);
-    if (record.size() < digits + 2) break;
-    if (record.substr(digits).starts_with(key)) {
-      found = record.substr(digits + key.size());
-      found.pop_back();
-    }
-    records.remove_prefix(record.size());
+  for (;;) {
+    std::size_t length = 0;
+    const char* const begin = records.data();
+    const auto [end, error] = std::from_chars(begin, begin + records.size(), length);
+    if (error != std::errc() || length == 0 || length > records.size()) return found;
+    std::string_view record = records.substr(0, length);
+    record.remove_prefix(std::min<std::size_t>(end - begin, length));
+    if (record.starts_with(key) && record.ends_with('\n'))
+      found = record.substr(key.size(), record.size() - key.size() - 1);
+    records.remove_prefix(length);
   }
-  return found;
 }
 
 static std::string how_compressed(std::string_view block) {
