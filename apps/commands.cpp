@@ -6,6 +6,7 @@
 
 #include "apps/bench.h"
 #include "apps/checkpoint.h"
+#include "apps/io/datasets.h"
 #include "engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

@@ -8,6 +8,7 @@
 #include "apps/checkpoint.h"
 #include "apps/interrupt.h"
 #include "apps/io/curve.h"
+#include "apps/io/datasets.h"
 #include "apps/pictures.h"
 #include "apps/progress.h"
 #include "apps/run_directory.h"

@@ -16,7 +16,14 @@ using PhiloxBlock = std::array<std::uint32_t, 4>;
 PhiloxBlock philox(PhiloxBlock counter, std::array<std::uint32_t, 2> key);
 
 // What the numbers are for; two purposes never share a number.
-enum class Purpose : std::uint32_t { initialization, shuffling, dequantization, sampling, testing };
+enum class Purpose : std::uint32_t {
+  initialization,
+  shuffling,
+  dequantization,
+  sampling,
+  testing,
+  augmentation
+};
 
 class Random {
  public:

@@ -6,6 +6,7 @@
 
 #include <cerrno>
 #include <system_error>
+#include <tuple>
 #include <utility>
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -134,11 +135,20 @@ void write_file_atomically(const fs::path& path, std::string_view contents) {
   write_file_atomically(path, std::span(&contents, 1));
 }
 
-std::string read_file(const fs::path& path) {
-  const Descriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+// The descriptor and the size.
+static std::pair<int, std::uint64_t> open_to_read(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) fail_to_read(path);
   struct stat info;
-  if (fd.get() < 0 || fstat(fd.get(), &info) != 0) fail_to_read(path);
-  std::string contents(static_cast<std::size_t>(info.st_size) + 1, '\0');  // one more shows the end
+  if (fstat(fd, &info) == 0) return {fd, static_cast<std::uint64_t>(info.st_size)};
+  const Descriptor closing(fd);
+  fail_to_read(path);
+}
+
+std::string read_file(const fs::path& path) {
+  const auto [number, size] = open_to_read(path);
+  const Descriptor fd(number);
+  std::string contents(size + 1, '\0');  // one more shows the end
   for (std::size_t used = 0;;) {
     const ssize_t got = read(fd.get(), contents.data() + used, contents.size() - used);
     if (got < 0 && errno == EINTR) continue;
@@ -150,6 +160,26 @@ std::string read_file(const fs::path& path) {
       return contents;
     }
   }
+}
+
+OpenFile::OpenFile(const fs::path& path) : path_(path) {
+  std::tie(fd_, size_) = open_to_read(path);
+}
+
+OpenFile::~OpenFile() { close(fd_); }
+
+std::string OpenFile::read(std::uint64_t offset, std::size_t size) const {
+  std::string bytes(size, '\0');
+  for (std::size_t used = 0; used < size;) {
+    const ssize_t got =
+        pread(fd_, bytes.data() + used, size - used, static_cast<off_t>(offset + used));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail_to_read(path_);
+    if (got == 0) bytes.resize(used);
+    if (got == 0) break;
+    used += static_cast<std::size_t>(got);
+  }
+  return bytes;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

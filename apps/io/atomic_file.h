@@ -1,10 +1,12 @@
-// Whole files, read and written: a written file is either the complete new one or the old one.
+// Whole files, read and written, and pieces of one that is too large for that. A written file is
+// either the complete new one or the old one.
 //
 // Write a temporary file beside it, fsync, rename over it, fsync the directory. Throws an Error
 // naming the path and the system's reason; then the temporary is gone and the old file untouched.
 // A file-size limit is such an error only while the program ignores SIGXFSZ.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <span>
 #include <string>
@@ -20,5 +22,24 @@ void write_file_atomically(const std::filesystem::path& path,
                            std::span<const std::string_view> parts);
 
 std::string read_file(const std::filesystem::path& path);
+
+// Read piece by piece, at any place; threads may share it. Throws as read_file does.
+class OpenFile {
+ public:
+  explicit OpenFile(const std::filesystem::path& path);
+  OpenFile(const OpenFile&) = delete;
+  OpenFile& operator=(const OpenFile&) = delete;
+  ~OpenFile();
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }  // when it was opened
+  // Fewer bytes than asked for only at the end.
+  std::string read(std::uint64_t offset, std::size_t size) const;
+
+ private:
+  std::filesystem::path path_;
+  int fd_;
+  std::uint64_t size_;
+};
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

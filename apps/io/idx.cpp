@@ -114,7 +114,7 @@ static void check(const std::string& where, const Header& header) {
   const auto [magic, count, height, width] = header;
   if (magic != image_magic)
     fail(where, "wrong magic number ", hex(magic), ", expected ", hex(image_magic),
-         "; is this an idx file of images (not labels)?");
+         "; is this an idx file of gray images (not labels, not colour)?");
   if (height < 1 || width < 1 || height > max_side || width > max_side)
     fail(where, "the images claim to be ", height, " x ", width, ", expected sides of 1 to ",
          max_side, "; fetch the file again");

@@ -1,8 +1,8 @@
-// Data sets of 8-bit images, cut into training, validation and test images.
+// Sets of 8-bit images: decoded in memory, or decoded from an archive when they are asked for.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -10,13 +10,19 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+class PngArchive;
+
 struct ImageSet {
   int channels = 0, height = 0, width = 0;
-  std::vector<std::uint8_t> pixels;  // (count, channels, height, width)
+  std::vector<std::uint8_t> pixels = {};  // (count, channels, height, width)
+  // If there is one, the images are these of the archive, in this order, and `pixels` is empty.
+  std::shared_ptr<const PngArchive> archive = nullptr;
+  std::vector<std::uint32_t> members = {};
 
   Index image_size() const { return Index{channels} * height * width; }
   Index count() const {
-    return pixels.empty() ? 0 : static_cast<Index>(pixels.size()) / image_size();
+    if (archive) return std::ssize(members);
+    return pixels.empty() ? 0 : std::ssize(pixels) / image_size();
   }
 };
 
@@ -24,15 +30,11 @@ struct ImageSplits {
   ImageSet train, validation, test;
 };
 
-// Reads train-images-idx3-ubyte and t10k-images-idx3-ubyte (also .gz, also spelled with a dot) in
-// `dir`. The last sixth of the training file is the validation set: 10,000 of MNIST's 60,000.
-// Throws an Error that says how to fetch what is missing.
-ImageSplits load_mnist(const std::filesystem::path& dir);
-
-// CRC-32 of the pixels: tells one data set from another.
+// CRC-32 of the pixels, or PngArchive::checksum: tells one data set from another.
 std::uint32_t checksum(const ImageSet& images);
 
-// (indices, channels, height, width) with values 0 to 255.
+// (indices, channels, height, width) with values 0 to 255. Throws an Error naming the file when an
+// image of an archive is damaged.
 Tensor to_tensor(const ImageSet& images, std::span<const std::uint32_t> indices);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

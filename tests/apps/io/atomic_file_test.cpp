@@ -162,5 +162,25 @@ TEST(ReadFile, AFileOfUnknownSizeIsReadToItsEnd) {
   EXPECT_FALSE(read_file("/proc/self/status").empty());  // stat says 0 bytes
 }
 
+TEST(OpenFile, ReadsAnyPieceUpToTheEnd) {
+  const Scratch scratch;
+  const OpenFile file(scratch.write("file", "0123456789"));
+  EXPECT_EQ(file.path(), scratch / "file");
+  EXPECT_EQ(file.size(), 10u);
+  EXPECT_EQ(file.read(3, 4), "3456");
+  EXPECT_EQ(file.read(0, 10), "0123456789");
+  EXPECT_EQ(file.read(8, 4), "89");
+  EXPECT_EQ(file.read(10, 4), "");
+  EXPECT_EQ(file.read(1'000'000, 4), "");
+}
+
+TEST(OpenFile, WhatCannotBeReadIsNamed) {
+  const Scratch scratch;
+  expect_message(message_of([&] { OpenFile(scratch / "none"); }), (scratch / "none").string(),
+                 "cannot read", "No such file", "check the path");
+  expect_message(message_of([&] { OpenFile(scratch.dir()).read(0, 1); }), "cannot read",
+                 "expected a file, found a directory");
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

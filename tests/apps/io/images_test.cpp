@@ -1,83 +1,13 @@
 #include "apps/io/images.h"
 
-#include "tests/apps/io/idx_files.h"
+#include "apps/io/png_archive.h"
+#include "engine/parallel.h"
+#include "tests/apps/io/png_files.h"
 #include "tests/apps/io/scratch.h"
+#include "tests/apps/io/tar_files.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-std::string message_of_loading(const Scratch& scratch) {
-  return message_of([&] { load_mnist(scratch.dir()); });
-}
-
-TEST(Mnist, TheLastSixthOfTheTrainingFileIsForValidation) {
-  const Scratch scratch;
-  scratch.write("train-images-idx3-ubyte", idx_file(13, 2, 3));
-  scratch.write("t10k-images-idx3-ubyte", idx_file(4, 2, 3));
-  const ImageSplits splits = load_mnist(scratch.dir());
-  EXPECT_EQ(splits.train.count(), 11);
-  EXPECT_EQ(splits.validation.count(), 2);
-  EXPECT_EQ(splits.test.count(), 4);
-  for (const ImageSet* set : {&splits.train, &splits.validation, &splits.test}) {
-    EXPECT_EQ(set->channels, 1);
-    EXPECT_EQ(set->height, 2);
-    EXPECT_EQ(set->width, 3);
-  }
-  EXPECT_EQ(splits.train.pixels.front(), 0);
-  EXPECT_EQ(splits.train.pixels.back(), 65);
-  EXPECT_EQ(splits.validation.pixels.front(), 66);
-  EXPECT_EQ(splits.validation.pixels.back(), 77);
-}
-
-TEST(Mnist, EverySpellingOfTheFilesIsFound) {
-  for (const std::string dash : {"-", "."})
-    for (const bool compressed : {false, true}) {
-      const Scratch scratch;
-      for (const std::string set : {"train", "t10k"}) {
-        const std::string name = set + "-images" + dash + "idx3-ubyte";
-        if (compressed)
-          scratch.write(name + ".gz", gzip(idx_file(6, 2, 2)));
-        else
-          scratch.write(name, idx_file(6, 2, 2));
-      }
-      EXPECT_EQ(load_mnist(scratch.dir()).train.count(), 5) << dash << compressed;
-    }
-}
-
-TEST(Mnist, AMissingDirectoryTellsHowToFetchIt) {
-  expect_message(message_of([] { load_mnist("no/such/place"); }), "[no/such/place]",
-                 "no such directory", "apps/fetch_mnist.sh no/such/place");
-}
-
-TEST(Mnist, AMissingFileTellsHowToFetchIt) {
-  const Scratch scratch;
-  const std::string hint = "apps/fetch_mnist.sh " + scratch.dir().string();
-  expect_message(message_of_loading(scratch), "train-images-idx3-ubyte", hint);
-  scratch.write("train-images-idx3-ubyte", idx_file(6, 2, 2));
-  expect_message(message_of_loading(scratch), "t10k-images-idx3-ubyte", hint);
-}
-
-TEST(Mnist, ADirectoryNamedLikeAFileIsNotTheFile) {
-  const Scratch scratch;
-  std::filesystem::create_directory(scratch / "train-images-idx3-ubyte");
-  expect_message(message_of_loading(scratch), "no file train-images-idx3-ubyte");
-}
-
-TEST(Mnist, DifferentImageSizesAreRefused) {
-  const Scratch scratch;
-  scratch.write("train-images-idx3-ubyte", idx_file(6, 2, 2));
-  scratch.write("t10k-images-idx3-ubyte", idx_file(6, 2, 3));
-  expect_message(message_of_loading(scratch), "2 x 2", "2 x 3", "the same size");
-}
-
-TEST(Mnist, TooFewImagesAreRefused) {
-  const Scratch scratch;
-  scratch.write("train-images-idx3-ubyte", idx_file(5, 2, 2));
-  scratch.write("t10k-images-idx3-ubyte", idx_file(0, 2, 2));
-  expect_message(message_of_loading(scratch), "train-images", "found 5 images", "at least 6");
-  scratch.write("train-images-idx3-ubyte", idx_file(6, 2, 2));
-  expect_message(message_of_loading(scratch), "t10k-images", "found 0 images", "at least 1");
-}
 
 TEST(ToTensor, TakesTheImagesInTheOrderOfTheIndices) {
   const ImageSet images{2, 1, 2, {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 255}};
@@ -108,6 +38,76 @@ TEST(ToTensor, AnIndexBeyondTheSetIsRefused) {
                    to_tensor({1, 1, 1, {5}}, indices);
                  }),
                  "to_tensor", "no image 1", "set of 1");
+}
+
+TEST(ToTensor, AnArchiveGivesTheSameAsItsPixels) {
+  constexpr int height = 8, width = 6, size = 3 * height * width;
+  const Scratch scratch;
+  std::string tar;
+  ImageSet decoded{3, height, width};
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    const std::string pixels = noise(size, i);
+    tar += tar_member(std::to_string(i) + ".png", png_file(height, width, pixels));
+    for (int channel = 0; channel < 3; ++channel)
+      for (int at = channel; at < size; at += 3)
+        decoded.pixels.push_back(static_cast<std::uint8_t>(pixels[at]));
+  }
+  ImageSet images{3, height, width};
+  images.archive =
+      std::make_shared<PngArchive>(scratch.write("x.tar", tar + tar_end()), 3, height, width);
+  for (std::uint32_t i = 0; i < 299; ++i) images.members.push_back(299 - i);
+  EXPECT_EQ(images.count(), 299);
+  EXPECT_EQ(images.image_size(), size);
+  const int before = threads();
+  for (const int count : {1, 3}) {
+    set_threads(count);
+    std::vector<std::uint32_t> rows, same;
+    for (std::uint32_t i = 0; i < 299; i += 2) {
+      rows.push_back(i);
+      same.push_back(299 - i);
+    }
+    const Tensor x = to_tensor(images, rows);
+    EXPECT_EQ(x.shape(), (Shape{150, 3, height, width}));
+    EXPECT_EQ(x.values(), to_tensor(decoded, same).values());
+  }
+  set_threads(before);
+}
+
+TEST(ToTensor, ABadImageOfAnArchiveIsNamed) {
+  const Scratch scratch;
+  std::string tar;
+  for (int i = 0; i < 99; ++i) tar += tar_member(std::to_string(i) + ".png", png_file(2, 2, ""));
+  tar += tar_member("d/bad.png", png_file(2, 2, "").substr(0, 60));
+  ImageSet images{3, 2, 2};
+  images.archive = std::make_shared<PngArchive>(scratch.write("x.tar", tar + tar_end()), 3, 2, 2);
+  for (std::uint32_t i = 0; i < 100; ++i) images.members.push_back(i);
+  expect_message(message_of([&] { to_tensor(images, images.members); }), "x.tar: d/bad.png] ",
+                 "damaged");
+  const std::vector<std::uint32_t> beyond{100};
+  expect_message(message_of([&] { to_tensor(images, beyond); }), "no image 100", "set of 100");
+}
+
+TEST(Checksum, TellsSetsApart) {
+  const ImageSet one{1, 1, 2, {1, 2, 3, 4}}, other{1, 1, 2, {1, 2, 3, 5}};
+  EXPECT_EQ(checksum(one), 0xb63cfbcdu);  // CRC-32 of 01 02 03 04
+  EXPECT_NE(checksum(one), checksum(other));
+}
+
+TEST(Checksum, OfAnArchiveIsOfTheImagesTaken) {
+  const Scratch scratch;
+  std::string tar;
+  for (std::uint32_t i = 0; i < 3; ++i)
+    tar += tar_member(std::to_string(i) + ".png", png_file(2, 2, noise(12, i)));
+  ImageSet images{3, 2, 2};
+  images.archive = std::make_shared<PngArchive>(scratch.write("x.tar", tar + tar_end()), 3, 2, 2);
+  images.members = {0, 1};
+  const std::uint32_t sum = checksum(images);
+  EXPECT_EQ(checksum(images), sum);
+  for (const std::vector<std::uint32_t>& members :
+       {std::vector<std::uint32_t>{0, 2}, {1, 0}, {0}, {0, 1, 2}, {}}) {
+    images.members = members;
+    EXPECT_NE(checksum(images), sum);
+  }
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "apps/io/atomic_file.h"
+#include "tests/apps/io/png_files.h"
 #include "tests/apps/io/scratch.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -55,6 +56,85 @@ TEST(Png, AnUnwritablePathIsNamed) {
                    write_png(scratch / "none/x.png", {1, 1, 1, {7}});
                  }),
                  "none/x.png", "cannot write");
+}
+
+TEST(DecodePng, GrayAndColorAreReadAsTheyAreStored) {
+  const std::string gray = noise(5 * 7), color = noise(5 * 7 * 3);
+  const std::string gamma = png_chunk("gAMA", big_endian(100'000));  // linear
+  for (const std::string& chunks : {std::string(), gamma}) {
+    const Picture one = decode_png(png_file(5, 7, gray, {0}, chunks), 1, "x");
+    EXPECT_EQ(one.channels, 1);
+    EXPECT_EQ(one.height, 5);
+    EXPECT_EQ(one.width, 7);
+    EXPECT_EQ(std::string(one.pixels.begin(), one.pixels.end()), gray);
+    const Picture three = decode_png(png_file(5, 7, color, {2}, chunks), 3, "x");
+    EXPECT_EQ(three.channels, 3);
+    EXPECT_EQ(std::string(three.pixels.begin(), three.pixels.end()), color);
+  }
+}
+
+TEST(DecodePng, WrittenPicturesAreReadBack) {
+  const Scratch scratch;
+  for (const int channels : {1, 3}) {
+    const std::string bytes = noise(static_cast<std::size_t>(12 * channels));
+    write_png(scratch / "x.png", {channels, 3, 4, {bytes.begin(), bytes.end()}});
+    const Picture picture = decode_png(read_file(scratch / "x.png"), channels, "x");
+    EXPECT_EQ(std::string(picture.pixels.begin(), picture.pixels.end()), bytes);
+  }
+}
+
+TEST(DecodePng, OtherKindsAreRefused) {
+  const auto message = [](PngKind kind, int channels) {
+    return message_of([&] { decode_png(png_file(2, 2, "", kind), channels, "here"); });
+  };
+  expect_message(message({0}, 3), "[here] ", "found a PNG image in 8-bit gray,",
+                 "expected 8-bit RGB;");
+  expect_message(message({2}, 1), "[here] ", "found a PNG image in 8-bit RGB,",
+                 "expected 8-bit gray;");
+  expect_message(message({4}, 1), "8-bit gray with alpha", "expected 8-bit gray;");
+  expect_message(message({6}, 3), "8-bit RGB with alpha", "expected 8-bit RGB;");
+  expect_message(message({3}, 3), "8-bit palette", "expected 8-bit RGB;");
+  expect_message(message({2, 16}, 3), "16-bit RGB", "expected 8-bit RGB;");
+  expect_message(message({0, 1}, 1), "1-bit gray", "expected 8-bit gray;");
+}
+
+TEST(DecodePng, EveryTruncationIsRefused) {
+  const std::string whole = png_file(4, 4, noise(48));
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    expect_message(message_of([&] { decode_png(whole.substr(0, size), 3, "here"); }),
+                   "[here] the PNG file is damaged", "truncated", "fetch it again");
+}
+
+TEST(DecodePng, EveryDamagedByteIsRefused) {
+  const std::string whole = png_file(4, 4, noise(48));
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    std::string damaged = whole;
+    damaged[at] ^= 8;
+    expect_message(message_of([&] { decode_png(damaged, 3, "here"); }), "[here] ", "damaged");
+  }
+}
+
+TEST(DecodePng, TooFewRowsAreRefused) {
+  std::string file = png_file(4, 4, noise(48));
+  const std::string header = png_file(5, 4, noise(48)).substr(0, 33);  // with 5 rows
+  expect_message(message_of([&] { decode_png(file.replace(0, 33, header), 3, "here"); }), "[here] ",
+                 "damaged");
+}
+
+TEST(DecodePng, AbsurdSizesAreRefusedBeforeMemoryIsAskedFor) {
+  std::string file = png_file(1, 1, "");
+  const std::string header =
+      big_endian(1'000'000) + big_endian(1'000'000) + std::string("\x08\x02\0\0\0", 5);
+  file.replace(8, 25, png_chunk("IHDR", header));
+  expect_message(message_of([&] { decode_png(file, 3, "here"); }), "[here] ", "damaged",
+                 "too short");
+}
+
+TEST(ToPlanes, ChannelsComeApart) {
+  const std::vector<std::uint8_t> pixels{1, 2, 3, 4, 5, 6};
+  std::vector<Real> planes(6);
+  to_planes(pixels.data(), 2, 3, planes.data());
+  EXPECT_EQ(planes, (std::vector<Real>{1, 4, 2, 5, 3, 6}));
 }
 
 TEST(ImageGrid, ImagesStandRowByRowInADarkFrame) {
