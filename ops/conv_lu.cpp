@@ -81,9 +81,9 @@ struct Layout {
   int below(int k) const { return std::min(reach, blocks - 1 - k); }
   int right(int k) const { return std::min(2 * reach, blocks - 1 - k); }
 
-  // A band is stored as a dense matrix with columns so close to each other that they overlap
-  // outside the band. So each window of it is a matrix that BLAS can work on in place.
-  int leading() const { return std::min(n(), (3 * reach + 2) * m); }
+  // A band, 3 reach + 1 blocks high, is stored as a dense matrix with columns so close to each
+  // other that they overlap outside of it: its windows are matrices that BLAS works on in place.
+  int leading() const { return std::min(n(), (3 * reach + 1) * m); }
   std::size_t size() const { return n() * (1 + std::size_t(leading())); }
   View whole(double* band) const { return {band, n(), n(), leading()}; }
 

@@ -21,7 +21,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 // The factors of T(w); a handle, cheap to copy and to capture. In double in both builds; computed
 // on the calling thread. With m = W C, flop per image row: 8 m^3 for a kernel 3 rows high and
-// 23 m^3 for 5 rows; the gradient another 15 m^3 and 44 m^3. Memory: 5 or 8 numbers for each of
+// 23 m^3 for 5 rows; the gradient another 15 m^3 and 44 m^3. Memory: 4 or 7 numbers for each of
 // the H m^2; never more than the (H m)^2 of a dense LU, which takes over where it is cheaper.
 class ConvLU {
  public:
