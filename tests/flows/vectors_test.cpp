@@ -19,6 +19,7 @@
 #include "flows/preprocessing.h"
 #include "flows/self_normalizing.h"
 #include "flows/sequential.h"
+#include "flows/spline.h"
 #include "tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -90,6 +91,18 @@ TEST(Vectors, SmoothTanh) {
 TEST(Vectors, LearnableLeakyReLU) {
   Vectors vectors("learnable_leaky_relu");
   expect_activation(vectors, LearnableLeakyReLU());
+}
+
+TEST(Vectors, SplineOfEachPixel) {
+  Vectors vectors("spline_individual");
+  const Tensor knots = Tensor::zeros({1, 2, 3, 3, 5}), inner = Tensor::zeros({1, 2, 3, 3, 4});
+  expect_activation(vectors, SplineActivation(knots, knots, inner));
+}
+
+TEST(Vectors, SplineOfAllPixels) {
+  Vectors vectors("spline_shared");
+  const Tensor knots = Tensor::zeros({5}), inner = Tensor::zeros({4});
+  expect_activation(vectors, SplineActivation(knots, knots, inner));
 }
 
 TEST(Vectors, Preprocessing) {
