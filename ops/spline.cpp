@@ -231,16 +231,16 @@ void backward_task(const Layout& l, const Tables& tables, Index task, const Back
   });
 }
 
-// Adds up the sums of a strip's tasks, in order; a shared spline's are those of all columns.
+// Adds up the sums of a strip's tasks, and of the columns that share a spline, in order.
 std::vector<double> total_sums(const Layout& l, Index strip, const Tensor& sums) {
   const Index per_task = sums.size(1);
   std::vector<double> total(per_task);
   const Real* from = sums.data() + strip * l.tasks_per_strip * per_task;
   for (Index task = 0; task < l.tasks_per_strip; ++task)
     for (Index i = 0; i < per_task; ++i) total[i] += *from++;
-  if (l.shared)
-    for (Index row = 0; row < per_task; row += width)
-      for (Index i = 1; i < width; ++i) total[row] += total[row + i];
+  const Index splines = l.splines_in(strip);
+  for (Index row = 0; row < per_task; row += width)
+    for (Index i = splines; i < width; ++i) total[row + i % splines] += total[row + i];
   return total;
 }
 
@@ -326,7 +326,7 @@ Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
   parallel_for(y.size(), elements_per_chunk / 8,
                [&, out = x.mutable_data(), in = y.data()](Index i, Index end) {
                  for (; i < end; ++i) {
-                   const Index spline = layout.shared ? 0 : i % layout.splines;
+                   const Index spline = i % layout.splines;
                    const bool outside = in[i] < -bound || in[i] > bound;
                    out[i] = outside ? in[i]
                                     : static_cast<Real>(invert(layout, tables, spline / width,

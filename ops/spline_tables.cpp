@@ -34,7 +34,10 @@ void check_options(const char* op, const SplineOptions& o, Index bins) {
 // Number k of `count` numbers per spline, laid out spline after spline.
 Column column_of(const Real* parameters, Index splines, Index k, Index count) {
   Column c;
-  for (Index i = 0; i < width; ++i) c[i] = parameters[std::min(i, splines - 1) * count + k];
+  for (Index i = 0, spline = 0; i < width; ++i) {
+    c[i] = parameters[spline * count + k];
+    if (++spline == splines) spline = 0;
+  }
   return c;
 }
 
@@ -91,7 +94,8 @@ void chain_softmax(const Real* p, const double* g, double scale, Index splines, 
 
 SplineLayout::SplineLayout(const char* op, const Shape& x, const Shape& widths,
                            const Shape& heights, const Shape& derivatives)
-    : shared(widths.rank() == 1), bins(widths.rank() > 0 ? widths[-1] : 0), elements(x.size()) {
+    : bins(widths.rank() > 0 ? widths[-1] : 0), elements(x.size()) {
+  const bool shared = widths.rank() == 1;
   const bool possible = x.rank() > 0 && x.rank() < Shape::max_rank && bins > 0;
   if (!possible || !(widths == parameter_shape(x, shared, bins)) || !(heights == widths) ||
       !(derivatives == parameter_shape(x, shared, bins - 1)))
@@ -100,8 +104,8 @@ SplineLayout::SplineLayout(const char* op, const Shape& x, const Shape& widths,
          "(1, ..., K) and (1, ..., K - 1), or (K), (K) and (K - 1); they are ",
          widths, ", ", heights, ", ", derivatives);
   splines = widths.size() / bins;
-  columns = shared ? width : splines;
   if (elements == 0) return;
+  columns = splines * std::max<Index>(1, width / splines);
   rows = (elements + columns - 1) / columns;
   strips = (columns + width - 1) / width;
   rows_per_task = std::min<Index>(elements_per_chunk / std::min(width, columns), 1024);

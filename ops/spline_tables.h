@@ -1,10 +1,10 @@
 // How a batch of splines lies in memory, and what is known of each spline before any x is seen.
 // Internal to the spline.
 //
-// x is walked through as rows of columns, one spline per column: examples and their elements, or,
-// if all share one spline, rows of strip_width elements wherever they come from. A strip is
-// strip_width columns, and its splines' tables are one contiguous block. A task is a strip and some
-// of its rows.
+// x is walked through as rows of columns, one spline per column. A row is an example, or as many of
+// them as fill strip_width columns: one spline for all is no special case. A strip is strip_width
+// columns, and its splines' tables are one contiguous block. A task is a strip and some of its
+// rows.
 #pragma once
 
 #include "ops/spline.h"
@@ -19,18 +19,17 @@ struct SplineLayout {
                const Shape& derivatives);
 
   Index tasks() const { return strips * tasks_per_strip; }
-  Index splines_in(Index strip) const {
+  Index splines_in(Index strip) const {  // column i of the strip has its spline i % splines_in
     return std::min(strip_width, splines - strip * strip_width);
   }
 
-  bool shared = false;
   Index bins = 0, splines = 0;
   Index elements = 0, columns = 0, rows = 0;  // the last row may be shorter
   Index strips = 0, rows_per_task = 1, tasks_per_strip = 0;
 };
 
-// For each strip, kinds of numbers: one row per knot or bin of each, strip_width long. Lanes beyond
-// the last spline repeat it.
+// For each strip, kinds of numbers: one row per knot or bin of each, strip_width long. Column i is
+// that of the strip's spline i modulo their number.
 class SplineTables {
  public:
   enum Kind { x, y, slope, height, inverse_width, width_softmax, height_softmax, sigmoid, kinds };
