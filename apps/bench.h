@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "apps/experiments.h"
+#include "apps/model.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

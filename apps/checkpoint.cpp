@@ -32,6 +32,7 @@ Tensor find_tensor(const Checkpoint& checkpoint, const std::string& name, const 
 void refuse_unknown_tensors(const Model& model, const Checkpoint& checkpoint) {
   std::set<std::string> known;
   for (const auto& [name, parameter] : model.flow().parameters()) known.insert(name);
+  for (const auto& [name, buffer] : model.flow().buffers()) known.insert(name);
   for (const std::string& name : model.flow().ignored_names()) known.insert(name);
   for (const auto& [name, tensor] : checkpoint.file.tensors)
     if (!known.contains(name) && !name.starts_with("adam."))
@@ -74,8 +75,8 @@ Config config_of(const Checkpoint& checkpoint, const Experiment& experiment) {
   return config_from_json(checkpoint.name, text->second);
 }
 
-ImageShape image_of(const Checkpoint& checkpoint) {
-  if (!checkpoint.ours()) return {};
+ImageShape image_of(const Checkpoint& checkpoint, const Config& config) {
+  if (!checkpoint.ours()) return image_shape_of(config.dataset);
   const ImageShape image{read_number<Index>(checkpoint, "channels"),
                          read_number<Index>(checkpoint, "height"),
                          read_number<Index>(checkpoint, "width")};
@@ -93,8 +94,13 @@ void restore(const Model& model, const Checkpoint& checkpoint) {
   const auto parameters = model.flow().parameters();
   for (const auto& [name, parameter] : parameters)
     values.push_back(find_tensor(checkpoint, name, parameter->shape()));
+  std::vector<std::pair<Tensor*, Tensor>> buffers;
+  for (const auto& [name, buffer] : model.flow().buffers())
+    if (checkpoint.ours() || checkpoint.file.tensors.contains(name))
+      buffers.emplace_back(buffer, find_tensor(checkpoint, name, buffer->shape()));
   for (std::size_t i = 0; i < values.size(); ++i)
     parameters[i].parameter->mutable_value() = std::move(values[i]);
+  for (auto& [buffer, value] : buffers) *buffer = std::move(value);
 }
 
 void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
@@ -122,6 +128,7 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
   TensorFile file;
   for (const auto& [name, parameter] : model.flow().parameters())
     file.tensors[name] = parameter->value();
+  for (const auto& [name, buffer] : model.flow().buffers()) file.tensors[name] = *buffer;
   for (const auto& [name, tensor] : optimizer.state()) file.tensors[name] = *tensor;
   Config same_however_far = config;
   same_however_far.epochs = Config().epochs;

@@ -10,6 +10,7 @@
 #include "apps/config.h"
 #include "apps/experiments.h"
 #include "apps/io/safetensors.h"
+#include "apps/model.h"
 #include "engine/optimizer.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -37,10 +38,11 @@ Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string&
 // The configuration and image shape a checkpoint was made with; the experiment's own for a
 // state_dict from elsewhere.
 Config config_of(const Checkpoint& checkpoint, const Experiment& experiment);
-ImageShape image_of(const Checkpoint& checkpoint);
+ImageShape image_of(const Checkpoint& checkpoint, const Config& config);
 
 // Fails unless the file has every parameter, in its shape (axes of size 1 do not count), finite,
-// and nothing that the model does not know. The model changes only if all is well.
+// and nothing that the model does not know; a state_dict from elsewhere may lack buffers. The model
+// changes only if all is well.
 void restore(const Model& model, const Checkpoint& checkpoint);
 // The same for the optimizer's state. These two fail for a checkpoint from elsewhere.
 void restore(Optimizer& optimizer, const Checkpoint& checkpoint);

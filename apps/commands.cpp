@@ -3,9 +3,11 @@
 #include <cmath>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "apps/bench.h"
 #include "apps/checkpoint.h"
+#include "apps/filters.h"
 #include "apps/io/datasets.h"
 #include "engine/parallel.h"
 
@@ -17,29 +19,65 @@ static long long number(Index n) { return static_cast<long long>(n); }
 static void print(const Json& json) { std::printf("%s\n", json.dump(2).c_str()); }
 
 void list_experiments() {
-  std::printf("%-28s %-44s %10s  %s\n", "experiment", "model", "parameters", "paper: test NLL");
+  std::printf("%-28s %-42s %-11s %10s  %s\n", "experiment", "model", "data", "parameters",
+              "paper: test NLL");
   for (const Experiment& experiment : experiments()) {
-    const Model model(experiment.config, {});
-    std::printf("%-28s %-44s %10lld  %s\n", experiment.config.experiment.c_str(),
-                experiment.model.c_str(), number(model.parameter_count()),
+    const Config& config = experiment.config;
+    const Model model(config, image_shape_of(config.dataset));
+    std::printf("%-28s %-42s %-11s %10lld  %s\n", config.experiment.c_str(),
+                experiment.model.c_str(), config.dataset.c_str(), number(model.parameter_count()),
                 experiment.paper.c_str());
   }
 }
 
 // ---- Checkpoints ----------------------------------------------------------------------------
 
+struct Loaded {
+  Config config;
+  Model model;
+};
+
 // The model as its checkpoint has it: configuration, image shape, parameters.
-static Model load_model(const Checkpoint& checkpoint, const Experiment& experiment) {
-  Model model(config_of(checkpoint, experiment), image_of(checkpoint));
+static Loaded load_model(const CheckpointOptions& options) {
+  const Experiment& experiment = find_experiment(options.experiment);
+  const Checkpoint checkpoint = load_checkpoint(options.checkpoint, options.experiment);
+  Config config = config_of(checkpoint, experiment);
+  if (checkpoint.ours() && !options.assignments.empty())
+    fail("--set", options.checkpoint.string(), " knows its configuration; leave --set out");
+  for (const auto& [key, value] : options.assignments) set_field(config, key, value);
+  validate(config);
+  Model model(config, image_of(checkpoint, config));
   restore(model, checkpoint);
-  return model;
+  return {std::move(config), std::move(model)};
 }
 
-static ImageSet load_split(const std::filesystem::path& data, Split split) {
-  ImageSplits all = load_mnist(data);
-  if (split == Split::train) return std::move(all.train);
-  if (split == Split::validation) return std::move(all.validation);
-  return std::move(all.test);
+// Fails unless the model can look at them.
+static ImageSet load_images(const DataOptions& options, const Loaded& loaded) {
+  const std::string& dataset = options.dataset.empty() ? loaded.config.dataset : options.dataset;
+  const auto dir = options.data.empty() ? default_directory(dataset) : options.data;
+  ImageSplits all = load_dataset(dataset, dir);
+  ImageSet images = std::move(options.split == Split::train        ? all.train
+                              : options.split == Split::validation ? all.validation
+                                                                   : all.test);
+  const ImageShape& expected = loaded.model.image();
+  if (images.channels != expected.channels || images.height != expected.height ||
+      images.width != expected.width)
+    fail(dir.string(), "the images are ", images.channels, " x ", images.height, " x ",
+         images.width, ", this checkpoint's model expects ", expected.channels, " x ",
+         expected.height, " x ", expected.width);
+  return images;
+}
+
+// The one asked for, or the learned one where there is one.
+static Inverse choose_inverse(const CheckpointOptions& options, const Model& model,
+                              std::optional<Inverse> asked) {
+  if (asked == Inverse::learned && !model.has_learned_inverse())
+    fail("--inverse", options.experiment, " has no learned inverse; use exact");
+  return asked.value_or(model.has_learned_inverse() ? Inverse::learned : Inverse::exact);
+}
+
+static const char* name_of(Inverse inverse) {
+  return inverse == Inverse::learned ? "learned" : "exact";
 }
 
 static const char* name_of(Split split) {
@@ -57,15 +95,9 @@ static Likelihood exact_likelihood(const Model& model, const ImageSet& images,
 
 void evaluate_checkpoint(const EvaluateOptions& options) {
   const Experiment& experiment = find_experiment(options.experiment);
-  const Checkpoint checkpoint = load_checkpoint(options.checkpoint, options.experiment);
-  const Model model = load_model(checkpoint, experiment);
-  const ImageSet images = load_split(options.data, options.split);
-  const ImageShape& expected = model.image();
-  if (images.channels != expected.channels || images.height != expected.height ||
-      images.width != expected.width)
-    fail(options.data.string(), "the images are ", images.channels, " x ", images.height, " x ",
-         images.width, ", this checkpoint's model expects ", expected.channels, " x ",
-         expected.height, " x ", expected.width);
+  const Loaded loaded = load_model(options);
+  const Model& model = loaded.model;
+  const ImageSet images = load_images(options, loaded);
   const Likelihood result = exact_likelihood(model, images, options);
   const double bits = bits_per_dim(result.nll, model.image());
   const char* noise = options.noise == Noise::uniform ? "uniform" : "midpoint";
@@ -86,25 +118,41 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
 }
 
 void sample_checkpoint(const SampleCommand& command) {
-  const Experiment& experiment = find_experiment(command.experiment);
-  const Model model =
-      load_model(load_checkpoint(command.checkpoint, command.experiment), experiment);
-  if (command.inverse == Inverse::learned && !model.has_learned_inverse())
-    fail("--inverse", command.experiment, " has no learned inverse; use exact");
+  const Model model = load_model(command).model;
   SampleOptions options = command.samples;
-  options.inverse = command.inverse.value_or(Inverse::learned);
+  options.inverse = choose_inverse(command, model, command.inverse);
   save_samples(command.out, model, options);
-  const bool learned = options.inverse == Inverse::learned && model.has_learned_inverse();
   std::printf("%s: %lld samples by the %s inverse, temperature %g\n", command.out.c_str(),
-              number(options.count), learned ? "learned" : "exact", options.temperature);
+              number(options.count), name_of(options.inverse), options.temperature);
+}
+
+void reconstruct_images(const ReconstructCommand& command) {
+  const Loaded loaded = load_model(command);
+  const ImageSet images = load_images(command, loaded);
+  const Inverse inverse = choose_inverse(command, loaded.model, command.inverse);
+  std::vector<std::uint32_t> first(std::min(command.count, images.count()));
+  std::iota(first.begin(), first.end(), 0u);
+  const double distance =
+      save_reconstruction(command.out, loaded.model, to_tensor(images, first), inverse);
+  std::printf("%s: %lld %s images, back by the %s inverse, %.3g of 255 apart on average\n",
+              command.out.c_str(), number(std::ssize(first)), name_of(command.split),
+              name_of(inverse), distance);
+}
+
+void draw_filters(const FiltersCommand& command) {
+  const int files = save_filters(command.out, load_model(command).model);
+  if (files == 0)
+    fail(command.experiment, "has no self-normalizing convolutions with more than one tap");
+  std::printf("%s: the filters of %d layers\n", command.out.c_str(), files);
 }
 
 // ---- Speed ------------------------------------------------------------------------------------
 
 void bench_experiment(const BenchOptions& options) {
   Config config = find_experiment(options.experiment).config;
-  if (options.batch_size > 0) config.batch_size = options.batch_size;
-  const BenchReport report = bench(config, {}, options.steps);
+  for (const auto& [key, value] : options.assignments) set_field(config, key, value);
+  validate(config);
+  const BenchReport report = bench(config, image_shape_of(config.dataset), options.steps);
   const auto& ms = report.step_ms;
   if (options.json)
     return print(

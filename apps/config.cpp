@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
+#include "apps/augment.h"
+#include "apps/io/datasets.h"
 #include "apps/nearest.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -79,11 +82,18 @@ std::string field_as_text(const Config& config, const std::string& key) {
 }
 
 void validate(const Config& c) {
-  require_one_of("layer", c.layer, {"exact", "self_normalizing", "relative_gradient"});
+  static const std::map<std::string, std::vector<std::string>> layers = {
+      {"fc", {"exact", "self_normalizing", "relative_gradient"}},
+      {"cnn", {"exact", "self_normalizing", "emerging", "exponential"}},
+      {"glow", {"exact", "self_normalizing", "conv1x1"}}};
+  require_one_of("dataset", c.dataset, dataset_names());
+  require_one_of("augment", c.augment, augmentation_names());
+  require_one_of("architecture", c.architecture, {"fc", "cnn", "glow"});
+  require_one_of("layer", c.layer, layers.at(c.architecture));
   require_one_of("init", c.init, {"identity", "orthogonal"});
-  require_one_of(
-      "activation", c.activation,
-      {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu", "smooth_tanh"});
+  require_one_of("activation", c.activation,
+                 {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu",
+                  "smooth_tanh", "spline"});
   const auto at_least = [](const char* key, auto value, auto least) {
     require(std::isfinite(static_cast<double>(value)) && value >= least, key,
             "at least " + nlohmann::json(least).dump(), value);
@@ -94,12 +104,18 @@ void validate(const Config& c) {
   };
   constexpr Index many = 1'000'000'000;  // products of two of them still fit
   in_range("num_layers", c.num_layers, 1, 1000);
+  in_range("num_blocks", c.num_blocks, 1, 16);
+  in_range("block_size", c.block_size, 1, 1000);
+  in_range("width", c.width, 1, 65536);
+  in_range("kernel_size", c.kernel_size, 1, 99);
+  require(c.kernel_size % 2 == 1, "kernel_size", "an odd number", c.kernel_size);
   in_range("batch_size", c.batch_size, 1, many);
   in_range("epochs", c.epochs, 1, many);
   in_range("limit_batches", c.limit_batches, 0, many);
   in_range("warmup_epochs", c.warmup_epochs, 0, many);
   at_least("seed", c.seed, 0);
   at_least("recon_weight", c.recon_weight, 0.0);
+  at_least("geco_rate", c.geco_rate, 0.0);
   at_least("max_grad_norm", c.max_grad_norm, 0.0);
   require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
   require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
@@ -108,7 +124,8 @@ void validate(const Config& c) {
   require(c.logit_alpha > 0 && c.logit_alpha < 0.5, "logit_alpha", "a number between 0 and 0.5",
           c.logit_alpha);
   for (const auto& [key, beta] :
-       {std::pair{"adam_beta1", c.adam_beta1}, std::pair{"adam_beta2", c.adam_beta2}})
+       {std::pair{"adam_beta1", c.adam_beta1}, std::pair{"adam_beta2", c.adam_beta2},
+        std::pair{"geco_decay", c.geco_decay}})
     require(beta >= 0 && beta < 1, key, "a number from 0 up to, not including, 1", beta);
 }
 

@@ -12,14 +12,23 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 struct Config {
   std::string experiment;
+  std::string dataset = "mnist";
+  std::string augment = "none";
+  std::string architecture = "fc";
   std::string layer = "self_normalizing";
   Index num_layers = 2;
+  Index num_blocks = 3;
+  Index block_size = 3;
+  Index width = 512;
+  Index kernel_size = 3;
   std::string activation = "smooth_leaky_relu";
   double alpha = 0.3;
   std::string init = "identity";
   double recon_weight = 1;
   bool recon_symmetric = false;
   bool recon_only_R = false;
+  double geco_rate = 0;
+  double geco_decay = 0.9;
   double logit_alpha = 1e-6;
   double lr = 1e-4;
   double warmup_epochs = 10;
@@ -36,15 +45,28 @@ struct Config {
   template <class Self, class F>
   static void visit(Self& self, F f) {
     f("experiment", self.experiment, "the experiment's name");
-    f("layer", self.layer, "exact, self_normalizing or relative_gradient");
-    f("num_layers", self.num_layers, "how many of them");
+    f("dataset", self.dataset, "mnist, fashion_mnist, cifar10 or imagenet32");
+    f("augment", self.augment, "random changes of training images: none, shift or flip_shift");
+    f("architecture", self.architecture, "fc, cnn or glow");
+    f("layer", self.layer,
+      "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: "
+      "conv1x1");
+    f("num_layers", self.num_layers, "fc: how many of them");
+    f("num_blocks", self.num_blocks,
+      "cnn, glow: blocks, with a squeeze between (glow: before) them");
+    f("block_size", self.block_size, "cnn, glow: layers, or steps of flow, in a block");
+    f("width", self.width, "glow: hidden channels of the couplings");
+    f("kernel_size", self.kernel_size, "exact and self_normalizing convolutions: an odd number");
     f("activation", self.activation,
-      "identity, leaky_relu, learnable_leaky_relu, smooth_leaky_relu or smooth_tanh");
+      "identity, leaky_relu, learnable_leaky_relu, smooth_leaky_relu, smooth_tanh or spline");
     f("alpha", self.alpha, "the activation's slope (leaky_relu, smooth_leaky_relu) or gain");
-    f("init", self.init, "identity (small random bias) or orthogonal (zero bias)");
+    f("init", self.init, "fc: identity (small random bias) or orthogonal (zero bias)");
     f("recon_weight", self.recon_weight, "weight of the reconstruction loss");
     f("recon_symmetric", self.recon_symmetric, "reconstruct z as well as x");
     f("recon_only_R", self.recon_only_R, "keep the reconstruction loss from W");
+    f("geco_rate", self.geco_rate,
+      "that weight grows by exp(rate x average loss) a step; 0: fixed");
+    f("geco_decay", self.geco_decay, "of that average");
     f("logit_alpha", self.logit_alpha, "pixels are squeezed into (alpha, 1 - alpha)");
     f("lr", self.lr, "learning rate after warm-up");
     f("warmup_epochs", self.warmup_epochs, "the learning rate rises linearly for so long");

@@ -4,6 +4,7 @@
 
 #include "apps/io/png.h"
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -24,16 +25,19 @@ void save_samples(const std::filesystem::path& path, const Model& model,
   write_png(path, image_grid(as_images(x, model.image()), columns, padding, scale));
 }
 
-void save_reconstruction(const std::filesystem::path& path, const Model& model,
-                         const Tensor& images) {
+double save_reconstruction(const std::filesystem::path& path, const Model& model,
+                           const Tensor& images, Inverse inverse) {
   const NoGrad no_grad;
-  const Tensor z = model.flow().forward(images).z.value();
+  Pass pass;
+  pass.inverse = inverse;
+  const Tensor z = model.flow().forward(images, pass).z.value();
   const auto pixel = [](Real x) { return x < 0 ? Real(0) : x > 255 ? Real(255) : x; };
-  const Tensor back = pointwise(as_images(model.flow().inverse(z), model.image()), pixel);
+  const Tensor back = pointwise(as_images(model.flow().inverse(z, pass), model.image()), pixel);
   const Tensor difference =
       pointwise("difference", images, back, [](Real a, Real b) { return std::abs(a - b); });
   const int columns = static_cast<int>(images.size(0));
   write_png(path, image_grid(concat({images, back, difference}, 0), columns, padding, scale));
+  return mean(difference).item();
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

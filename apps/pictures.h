@@ -3,8 +3,8 @@
 
 #include <filesystem>
 
-#include "apps/experiments.h"
 #include "apps/io/images.h"
+#include "apps/model.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -20,9 +20,9 @@ struct SampleOptions {
 void save_samples(const std::filesystem::path& path, const Model& model,
                   const SampleOptions& options);
 
-// Rows: images; what the inverse (the learned one, where there is one) makes of their latents; and
-// how far apart the two are, black where they agree.
-void save_reconstruction(const std::filesystem::path& path, const Model& model,
-                         const Tensor& images);
+// Rows: images; what the inverse makes of their latents; and how far apart the two are, black where
+// they agree. Returns the mean distance of a pixel value, of 0..255.
+double save_reconstruction(const std::filesystem::path& path, const Model& model,
+                           const Tensor& images, Inverse inverse = Inverse::learned);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

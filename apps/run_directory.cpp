@@ -28,7 +28,7 @@ static bool is_leftover(const fs::path& file) {
                                           "reconstruction.png", "curve.png"};
   const std::string name = file.stem();
   return file.extension().string().starts_with(".tmp") &&
-         (ours.contains(name) || name.starts_with("epoch_"));
+         (ours.contains(name) || name.starts_with("epoch_") || name.starts_with("layer_"));
 }
 
 void RunDirectory::prepare() const {
@@ -39,7 +39,7 @@ void RunDirectory::prepare() const {
       fail(root.string(), "cannot make the run directory: ", error.message(),
            "; choose another with --out");
   }
-  for (const fs::path& directory : {root, root / "checkpoints", root / "samples"})
+  for (const fs::path& directory : {root, root / "checkpoints", root / "samples", filters()})
     for (const auto& entry : fs::directory_iterator(directory, error))
       if (is_leftover(entry.path())) fs::remove(entry.path(), error);
 }

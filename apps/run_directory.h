@@ -6,6 +6,7 @@
 //   checkpoints/best.safetensors    the best validation NLL so far
 //   samples/epoch_NNN.png           from the same noise in every epoch
 //   reconstruction.png              input, inverse, difference
+//   filters/layer_NN.png            kernels of self-normalizing convolutions
 //   curve.png                       NLL against epochs
 #pragma once
 
@@ -26,6 +27,7 @@ struct RunDirectory {
   std::filesystem::path best() const { return root / "checkpoints" / "best.safetensors"; }
   std::filesystem::path samples(Index epoch) const;  // epoch_007.png
   std::filesystem::path reconstruction() const { return root / "reconstruction.png"; }
+  std::filesystem::path filters() const { return root / "filters"; }
   std::filesystem::path curve() const { return root / "curve.png"; }
 
   // Makes the directories and removes what an interrupted write left behind. Throws an Error that

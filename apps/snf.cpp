@@ -8,9 +8,11 @@
 #include <cstdio>
 #include <map>
 #include <new>
-#include <set>
+#include <sstream>
 
 #include "apps/commands.h"
+#include "apps/experiments.h"
+#include "apps/io/datasets.h"
 #include "apps/nearest.h"
 #include "apps/train.h"
 #include "engine/parallel.h"
@@ -80,12 +82,35 @@ class Command {
     app_->add_flag(name, value, with_default(help, "off"))->disable_flag_override();
   }
 
+  // KEY=VALUE, several in one word separated by commas, and repeated.
+  void assignments(std::vector<std::pair<std::string, std::string>>& all, const char* help) {
+    app_->add_option_function<std::vector<std::string>>(
+            "--set",
+            [&all](const std::vector<std::string>& words) {
+              for (const std::string& word : words) assign(all, word);
+            },
+            help)
+        ->type_name("KEY=VALUE")
+        ->type_size(1)
+        ->allow_extra_args(false);
+  }
+
   void threads() {
     text("--threads", "N", "results do not depend on it", std::to_string(backflow::threads()),
          [](const std::string& text) { set_threads(parse_number("--threads", text, 1, 1024)); });
   }
 
  private:
+  static void assign(std::vector<std::pair<std::string, std::string>>& all,
+                     const std::string& word) {
+    std::istringstream parts(word);
+    for (std::string part; std::getline(parts, part, ',');) {
+      const auto equals = part.find('=');
+      if (equals == part.npos) fail("--set", "expected KEY=VALUE, got '", part, "'");
+      all.emplace_back(part.substr(0, equals), part.substr(equals + 1));
+    }
+  }
+
   static std::string with_default(const std::string& help, const std::string& value) {
     return help + " [default: " + value + "]";
   }
@@ -95,15 +120,32 @@ class Command {
 
 constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but times 784 any Index
 
-// "the experiment's, 6000".
+// "the experiment's: 250, 1000 or 6000".
 std::string default_of(const std::string& key) {
-  std::set<std::string> values;
-  for (const Experiment& experiment : experiments())
-    values.insert(field_as_text(experiment.config, key));
-  std::string text;
-  for (const std::string& value : values) text += (text.empty() ? "" : " or ") + value;
-  return "the experiment's, " + text;
+  std::vector<std::string> values;
+  for (const Experiment& experiment : experiments()) {
+    const std::string value = field_as_text(experiment.config, key);
+    if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+  }
+  std::string text = values[0];
+  for (std::size_t i = 1; i < values.size(); ++i)
+    text += (i + 1 < values.size() ? ", " : " or ") + values[i];
+  return "the experiment's: " + text;
 }
+
+std::string all_datasets() {
+  std::string text;
+  for (const std::string& name : dataset_names()) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+std::map<std::string, std::string> all_names(const std::vector<std::string>& names) {
+  std::map<std::string, std::string> all;
+  for (const std::string& name : names) all[name] = name;
+  return all;
+}
+
+constexpr const char* default_data = "data/DATASET, for fashion_mnist also Debian's";
 
 std::string keys_of_set() {
   std::string text = "Keys of --set, with the defaults of selfnorm_fc_mnist:\n";
@@ -123,49 +165,54 @@ std::string keys_of_set() {
 void add_train(CLI::App& app, TrainOptions& options) {
   Command train(app, "train", "Train an experiment; it can be stopped and resumed");
   train.experiment(options.experiment);
-  train.path("--data", "DIR", options.data = "data/mnist", "directory of the images", "data/mnist");
-  train.path("--out", "DIR", options.out, "run directory", "runs/EXPERIMENT");
   const auto field = [&](const char* flag, const char* key, const char* type, const char* help) {
     train.text(flag, type, help, default_of(key), [&options, key](const std::string& value) {
       options.assignments.emplace_back(key, value);
     });
   };
+  field("--dataset", "dataset", "DATASET", ("one of " + all_datasets()).c_str());
+  train.path("--data", "DIR", options.data, "directory of the images", default_data);
+  train.path("--out", "DIR", options.out, "run directory", "runs/EXPERIMENT");
   field("--epochs", "epochs", "N", "passes over the training set");
   field("--batch-size", "batch_size", "N", "images per training step");
   field("--lr", "lr", "X", "learning rate after warm-up");
   field("--seed", "seed", "N", "of initialization, order and noise");
   train.threads();
   field("--limit-batches", "limit_batches", "N", "training steps per epoch at most; 0: all");
-  train
-      ->add_option_function<std::vector<std::string>>(
-          "--set",
-          [&options](const std::vector<std::string>& all) {
-            for (const std::string& text : all) {
-              const auto equals = text.find('=');
-              if (equals == text.npos) fail("--set", "expected KEY=VALUE, got '", text, "'");
-              options.assignments.emplace_back(text.substr(0, equals), text.substr(equals + 1));
-            }
-          },
-          "a field of the configuration, see below; may be repeated")
-      ->type_name("KEY=VALUE")
-      ->type_size(1)
-      ->allow_extra_args(false);
+  train.assignments(options.assignments,
+                    "fields of the configuration, see below; also KEY=VALUE,KEY=VALUE");
   train.flag("--resume", options.resume, "go on with the run in --out");
   train.flag("--quiet", options.quiet, "print errors only");
   train->footer(keys_of_set());
 }
 
-void add_evaluate(CLI::App& app, EvaluateOptions& options) {
-  Command evaluate(app, "evaluate", "The exact NLL of a checkpoint");
-  evaluate.experiment(options.experiment);
-  evaluate.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'",
-                "");
-  evaluate.path("--data", "DIR", options.data = "data/mnist", "directory of the images",
-                "data/mnist");
-  evaluate.choice<Split>(
+void add_checkpoint(Command& command, CheckpointOptions& options) {
+  command.experiment(options.experiment);
+  command.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'", "");
+  command.assignments(options.assignments,
+                      "for the authors': how its model differs, as for 'snf train'");
+}
+
+void add_data(Command& command, DataOptions& options) {
+  command.choice<std::string>("--dataset", "DATASET", options.dataset, all_names(dataset_names()),
+                              ("one of " + all_datasets()).c_str(), "the model's");
+  command.path("--data", "DIR", options.data, "directory of the images", default_data);
+  command.choice<Split>(
       "--split", "SPLIT", options.split,
       {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}},
       "train, validation or test", "test");
+}
+
+void add_inverse(Command& command, std::optional<Inverse>& inverse) {
+  command.choice<Inverse>("--inverse", "INVERSE", inverse,
+                          {{"learned", Inverse::learned}, {"exact", Inverse::exact}},
+                          "learned or exact", "learned, where there is one");
+}
+
+void add_evaluate(CLI::App& app, EvaluateOptions& options) {
+  Command evaluate(app, "evaluate", "The exact NLL of a checkpoint");
+  add_checkpoint(evaluate, options);
+  add_data(evaluate, options);
   evaluate.number<Index>("--limit", "N", options.limit, 1, many, "only the first N images", "all");
   evaluate.choice<Noise>("--noise", "NOISE", options.noise,
                          {{"uniform", Noise::uniform}, {"midpoint", Noise::midpoint}},
@@ -177,13 +224,10 @@ void add_evaluate(CLI::App& app, EvaluateOptions& options) {
 
 void add_sample(CLI::App& app, SampleCommand& command) {
   Command sample(app, "sample", "Draw samples of a checkpoint's model as a PNG");
-  sample.experiment(command.experiment);
-  sample.path("--checkpoint", "FILE", command.checkpoint, "safetensors: ours or the authors'", "");
+  add_checkpoint(sample, command);
   sample.path("--out", "FILE", command.out, "the PNG", "");
   sample.number<Index>("--count", "N", command.samples.count, 1, many, "how many", "64");
-  sample.choice<Inverse>("--inverse", "INVERSE", command.inverse,
-                         {{"learned", Inverse::learned}, {"exact", Inverse::exact}},
-                         "learned or exact", "learned, where there is one");
+  add_inverse(sample, command.inverse);
   sample.number<double>("--temperature", "T", command.samples.temperature, 0, 1e6,
                         "standard deviation of the latents", "1");
   sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, UINT64_MAX, "of the latents",
@@ -191,12 +235,32 @@ void add_sample(CLI::App& app, SampleCommand& command) {
   sample.threads();
 }
 
+void add_reconstruct(CLI::App& app, ReconstructCommand& command) {
+  Command reconstruct(app, "reconstruct",
+                      "Draw images, what the inverse makes of their latents, and the difference");
+  add_checkpoint(reconstruct, command);
+  add_data(reconstruct, command);
+  reconstruct.path("--out", "FILE", command.out, "the PNG", "");
+  reconstruct.number<Index>("--count", "N", command.count, 1, many, "how many", "10");
+  add_inverse(reconstruct, command.inverse);
+  reconstruct.threads();
+}
+
+void add_filters(CLI::App& app, FiltersCommand& command) {
+  Command filters(app, "filters", "Draw the kernels of self-normalizing convolutions");
+  add_checkpoint(filters, command);
+  filters.path("--out", "DIR", command.out, "where a PNG per layer goes", "");
+}
+
 void add_bench(CLI::App& app, BenchOptions& options) {
   Command bench(app, "bench", "Time the training step beside the least time it could take here");
   bench.experiment(options.experiment);
   bench.number<Index>("--steps", "N", options.steps, 1, many, "timed steps", "50");
-  bench.number<Index>("--batch-size", "N", options.batch_size, 1, many, "images per step",
-                      default_of("batch_size"));
+  bench.text("--batch-size", "N", "images per step", default_of("batch_size"),
+             [&options](const std::string& value) {
+               options.assignments.emplace_back("batch_size", value);
+             });
+  bench.assignments(options.assignments, "fields of the configuration, as for 'snf train'");
   bench.threads();
   bench.flag("--json", options.json, "print one JSON object");
 }
@@ -244,11 +308,15 @@ int run(int argc, char** argv) try {
   TrainOptions train_options;
   EvaluateOptions evaluate_options;
   SampleCommand sample_command;
+  ReconstructCommand reconstruct_command;
+  FiltersCommand filters_command;
   BenchOptions bench_options;
   CLI::App* list = app.add_subcommand("list", "Show the experiments");
   add_train(app, train_options);
   add_evaluate(app, evaluate_options);
   add_sample(app, sample_command);
+  add_reconstruct(app, reconstruct_command);
+  add_filters(app, filters_command);
   add_bench(app, bench_options);
   try {
     app.parse(argc, argv);
@@ -266,6 +334,8 @@ int run(int argc, char** argv) try {
   if (*list) list_experiments();
   if (app.got_subcommand("evaluate")) evaluate_checkpoint(evaluate_options);
   if (app.got_subcommand("sample")) sample_checkpoint(sample_command);
+  if (app.got_subcommand("reconstruct")) reconstruct_images(reconstruct_command);
+  if (app.got_subcommand("filters")) draw_filters(filters_command);
   if (app.got_subcommand("bench")) bench_experiment(bench_options);
   return 0;
 } catch (const Diverged& error) {

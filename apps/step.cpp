@@ -52,6 +52,8 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
   const double norm = global_norm(gradients, model.flow().parameters());
   if (!std::isfinite(result.objective + result.reconstruction + norm))
     name_culprit(model, images, std::move(pass));
+  for (const auto& [value, weight, adapt] : pass.losses)
+    if (adapt) adapt(value.item());
   const bool clip = config.max_grad_norm > 0 && norm > config.max_grad_norm;
   optimizer.step(gradients, learning_rate, clip ? config.max_grad_norm / norm : 1);
   return result;
@@ -70,7 +72,7 @@ static Pass evaluation_pass(Split split, Noise noise, Index first, Index count) 
 
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
                     Index limit) {
-  constexpr Index batch = 500;
+  constexpr Index batch = 100;
   Likelihood result;
   result.images = limit > 0 ? std::min(limit, images.count()) : images.count();
   double sum = 0, sum_of_squares = 0;

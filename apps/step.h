@@ -1,8 +1,8 @@
 // One training step, and the likelihood of a data set.
 #pragma once
 
-#include "apps/experiments.h"
 #include "apps/io/images.h"
+#include "apps/model.h"
 #include "engine/optimizer.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

@@ -5,7 +5,9 @@
 #include <cstdio>
 #include <numeric>
 
+#include "apps/augment.h"
 #include "apps/checkpoint.h"
+#include "apps/filters.h"
 #include "apps/interrupt.h"
 #include "apps/io/curve.h"
 #include "apps/io/datasets.h"
@@ -110,6 +112,7 @@ class Training {
   const RunDirectory run_;
   const std::optional<Checkpoint> checkpoint_;  // that we go on from
   const Config config_;
+  const fs::path data_;
   const ImageSplits images_;
   const Index steps_per_epoch_, warmup_steps_;
   const Model model_;
@@ -129,7 +132,8 @@ Training::Training(const TrainOptions& options)
       checkpoint_(find_checkpoint(options, run_)),
       config_(checkpoint_ ? resumed_config(options, experiment_, *checkpoint_, run_)
                           : assigned(experiment_.config, options)),
-      images_(load_mnist(options.data)),
+      data_(options.data.empty() ? default_directory(config_.dataset) : options.data),
+      images_(load_dataset(config_.dataset, data_)),
       steps_per_epoch_(steps_per_epoch(config_, images_.train)),
       warmup_steps_(std::llround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_))),
       model_(config_, shape_of(images_.train)),
@@ -142,8 +146,7 @@ Training::Training(const TrainOptions& options)
 void Training::go_on() {
   const Position position = position_of(*checkpoint_);
   if (position.data_checksum != position_.data_checksum)
-    fail(options_.data.string(),
-         "not the images that this run began with; name theirs with --data");
+    fail(data_.string(), "not the images that this run began with; name theirs with --data");
   if (position.epoch < 0 || position.batch < 0 || position.batch >= steps_per_epoch_)
     fail(checkpoint_->name, "epoch ", position.epoch, ", step ", position.batch,
          " is no place in epochs of ", steps_per_epoch_, " steps");
@@ -158,7 +161,7 @@ int Training::run() {
     return 0;
   }
   run_.prepare();
-  save_config(run_, config_, options_.data);
+  save_config(run_, config_, data_);
   if (!checkpoint_) save(run_.last());
   metrics_.emplace(run_.metrics(), position_.epoch);
   log_.head(images_, steps_per_epoch_, run_);
@@ -202,7 +205,9 @@ void Training::run_step() try {
   Pass pass;
   pass.noise = Random(config_.seed, Purpose::dequantization, static_cast<std::uint32_t>(epoch()));
   pass.examples.assign(order_.begin() + first, order_.begin() + first + count);
-  const Tensor images = to_tensor(images_.train, pass.examples);
+  const Random changes(config_.seed, Purpose::augmentation, static_cast<std::uint32_t>(epoch()));
+  const Tensor images =
+      augment(config_.augment, to_tensor(images_.train, pass.examples), changes, pass.examples);
   learning_rate_ = config_.lr * linear_warmup(steps_done() + 1, warmup_steps_);
   const StepResult result =
       training_step(model_, *optimizer_, config_, images, std::move(pass), learning_rate_);
@@ -253,7 +258,11 @@ void Training::save_pictures() const {
   std::iota(first.begin(), first.end(), 0u);
   save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
   plot_curve(run_.metrics(), run_.curve(), options_.experiment,
-             ReferenceLine{experiment_.paper_nll, "paper, converged: " + experiment_.paper});
+             experiment_.paper_nll
+                 ? std::optional(ReferenceLine{*experiment_.paper_nll,
+                                               "paper, converged: " + experiment_.paper})
+                 : std::nullopt);
+  save_filters(run_.filters(), model_);
 }
 
 void Training::stop() {
@@ -263,8 +272,8 @@ void Training::stop() {
                "interrupted in epoch %lld after step %lld and saved; go on with:\n"
                "  %s train %s --data %s --out %s --resume\n",
                static_cast<long long>(epoch()), static_cast<long long>(position_.batch),
-               quoted(options_.program).c_str(), options_.experiment.c_str(),
-               quoted(options_.data).c_str(), quoted(options_.out).c_str());
+               quoted(options_.program).c_str(), options_.experiment.c_str(), quoted(data_).c_str(),
+               quoted(options_.out).c_str());
 }
 
 }  // namespace

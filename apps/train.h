@@ -13,7 +13,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 struct TrainOptions {
   std::string experiment;
-  std::filesystem::path data, out;
+  std::filesystem::path data, out;  // no `data`: the data set's default directory
   // Fields set by name, in order; the rest is the experiment's, or, when resuming, the run's.
   std::vector<std::pair<std::string, std::string>> assignments;
   bool resume = false;

@@ -24,6 +24,7 @@
 #include "flows/preprocessing.h"
 #include "flows/self_normalizing.h"
 #include "flows/sequential.h"
+#include "flows/spline.h"
 #include "flows/squeeze.h"
 #include "ops/shape.h"
 #include "tests/flows/check_flow.h"
@@ -102,6 +103,18 @@ TEST(Vectors, SmoothTanh) {
 TEST(Vectors, LearnableLeakyReLU) {
   Vectors vectors("learnable_leaky_relu");
   expect_flow(vectors, LearnableLeakyReLU());
+}
+
+TEST(Vectors, SplineOfEachPixel) {
+  Vectors vectors("spline_individual");
+  const Tensor knots = Tensor::zeros({1, 2, 3, 3, 5}), inner = Tensor::zeros({1, 2, 3, 3, 4});
+  expect_flow(vectors, SplineActivation(knots, knots, inner));
+}
+
+TEST(Vectors, SplineOfAllPixels) {
+  Vectors vectors("spline_shared");
+  const Tensor knots = Tensor::zeros({5}), inner = Tensor::zeros({4});
+  expect_flow(vectors, SplineActivation(knots, knots, inner));
 }
 
 TEST(Vectors, Preprocessing) {

@@ -1,0 +1,58 @@
+// The model that a configuration describes.
+#pragma once
+
+#include "apps/config.h"
+#include "flows/density.h"
+#include "flows/sequential.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct ImageShape {
+  Index channels = 1, height = 28, width = 28;
+  Index size() const { return channels * height * width; }
+};
+ImageShape image_shape_of(const std::string& dataset);
+
+// The products of matrices, or convolutions, that training cannot do without.
+struct NecessaryProducts {
+  double flop_per_example = 0, flop_per_step = 0;
+  // The largest for one example: (rows, inner) x (inner, columns).
+  Index rows = 1, inner = 1, columns = 1;
+
+  double flop(Index batch) const {
+    return static_cast<double>(batch) * flop_per_example + flop_per_step;
+  }
+};
+
+// A flow over images with pixels 0..255: dequantize, normalize to (0, 1), squeeze into
+// (a, 1 - a), logit, and from index 4 on the configuration's layers, with the names and in the
+// order of the authors' code, whose state_dicts load.
+class Model {
+ public:
+  // Fails when the images cannot be squeezed as often as the configuration asks.
+  Model(const Config& config, const ImageShape& image);
+
+  Sequential& flow() { return *flow_; }
+  const Sequential& flow() const { return *flow_; }
+  const Density& density() const { return density_; }
+  const ImageShape& image() const { return image_; }
+  Index parameter_count() const;
+  bool has_learned_inverse() const { return has_learned_inverse_; }
+  // False: training minimises something that lacks log-determinants, though not their gradients, or
+  // that has them only nearly.
+  bool objective_is_likelihood() const { return objective_is_likelihood_; }
+  const NecessaryProducts& necessary_products() const { return products_; }
+
+ private:
+  struct Parts;
+  Model(Parts parts, const Config& config, const ImageShape& image);
+  static Parts build(const Config& config, const ImageShape& image);
+
+  ImageShape image_;
+  bool has_learned_inverse_, objective_is_likelihood_;
+  NecessaryProducts products_;
+  std::unique_ptr<Sequential> flow_;
+  Density density_;
+};
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,339 @@
+// One column of x per vector lane, and no branch on data: each knot is compared with x and selects
+// what belongs to its bin. An element beyond the bound is computed as if it were 0, with gradient
+// 0; afterwards the identity takes its place.
+#include <cmath>
+#include <cstring>
+
+#include "engine/parallel.h"
+#include "ops/spline_tables.h"
+#include "ops/vector_math.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using Layout = SplineLayout;
+using Tables = SplineTables;
+constexpr Index width = Layout::strip_width;
+constexpr const char* name = "rational_quadratic_spline";
+
+// ---- Vectors --------------------------------------------------------------------------------
+
+#if defined(__AVX512F__)
+constexpr Index vector_bytes = 64;
+#elif defined(__AVX2__)
+constexpr Index vector_bytes = 32;
+#else
+constexpr Index vector_bytes = 16;
+#endif
+using Lanes [[gnu::vector_size(vector_bytes)]] = Real;
+using Mask = decltype(Lanes{} < Lanes{});
+constexpr Index lanes = vector_bytes / sizeof(Real);
+constexpr Lanes zero{}, one = zero + 1;
+
+// The first `count` lanes; the others are 0 and stay unwritten.
+inline Lanes load(const Real* from, Index count = lanes) {
+  Lanes v{};
+  if (count == lanes) {
+    std::memcpy(&v, from, sizeof(v));
+  } else {
+    std::memcpy(&v, from, count * sizeof(Real));
+  }
+  return v;
+}
+
+inline void store(Real* to, const Lanes& v, Index count = lanes) {
+  if (count == lanes) {
+    std::memcpy(to, &v, sizeof(v));
+  } else {
+    std::memcpy(to, &v, count * sizeof(Real));
+  }
+}
+
+inline Lanes log(const Lanes& v) {
+  Real each[lanes];
+  store(each, v);
+  for (Real& x : each) x = std::log(x);
+  return load(each);
+}
+
+// Calls body(first element, its column in the strip, count) for each vector of a task's part of x.
+template <class Body>
+void for_each_vector(const Layout& l, Index task, const Body& body) {
+  const Index first_column = task / l.tasks_per_strip * width;
+  const Index columns = std::min(width, l.columns - first_column);
+  const Index first_row = task % l.tasks_per_strip * l.rows_per_task;
+  const Index end_row = std::min(l.rows, first_row + l.rows_per_task);
+  for (Index row = first_row; row < end_row; ++row) {
+    const Index first = row * l.columns + first_column;
+    const Index count = std::min(columns, l.elements - first);
+    for (Index column = 0; column < count; column += lanes)
+      body(first + column, column, std::min(lanes, count - column));
+  }
+}
+
+// ---- The spline -----------------------------------------------------------------------------
+
+// A strip's tables, from one column on.
+class Knots {
+ public:
+  Knots(const Tables& tables, Index strip)
+      : start_(tables.row(strip, Tables::x, 0)), stride_(tables.kind_stride()) {}
+  Knots at(Index column) const {
+    Knots moved = *this;
+    moved.start_ += column;
+    return moved;
+  }
+  Lanes operator()(Tables::Kind kind, Index k) const {
+    return load(start_ + kind * stride_ + k * width);
+  }
+
+ private:
+  const Real* start_;
+  Index stride_;
+};
+
+// Each lane's bin.
+struct Bin {
+  Lanes x, y, height, inverse_width, d0, d1;
+};
+
+inline Bin find_bin(const Knots& knots, Index bins, const Lanes& x) {
+  const auto bin = [&](Index k) -> Bin {
+    return {knots(Tables::x, k),      knots(Tables::y, k),
+            knots(Tables::height, k), knots(Tables::inverse_width, k),
+            knots(Tables::slope, k),  knots(Tables::slope, k + 1)};
+  };
+  Bin found = bin(0);
+  for (Index k = 1; k < bins; ++k) {
+    const Bin next = bin(k);
+    const Mask below = x < next.x;
+    found.x = below ? found.x : next.x;
+    found.y = below ? found.y : next.y;
+    found.height = below ? found.height : next.height;
+    found.inverse_width = below ? found.inverse_width : next.inverse_width;
+    found.d0 = below ? found.d0 : next.d0;
+    found.d1 = below ? found.d1 : next.d1;
+  }
+  return found;
+}
+
+// The terms of the spline's formula at x, named as there.
+struct Terms {
+  Lanes t, rest, u;  // 1 - t and t (1 - t)
+  Lanes s, bend;     // bend = d0 + d1 - 2 s
+  Lanes inverse_denominator;
+  Lanes share;      // of the height, that lies below the value
+  Lanes numerator;  // d1 t^2 + 2 s u + d0 (1 - t)^2
+  Lanes slope;      // of the value
+};
+
+inline Terms terms_of(const Bin& bin, const Lanes& x) {
+  Terms p;
+  p.t = (x - bin.x) * bin.inverse_width;
+  p.t = p.t > one ? one : p.t;  // by rounding alone
+  p.rest = 1 - p.t;
+  p.u = p.t * p.rest;
+  p.s = bin.height * bin.inverse_width;
+  p.bend = bin.d0 + bin.d1 - 2 * p.s;
+  p.inverse_denominator = 1 / (p.s + p.bend * p.u);
+  p.share = (p.s * p.t * p.t + bin.d0 * p.u) * p.inverse_denominator;
+  p.numerator = bin.d1 * p.t * p.t + 2 * p.s * p.u + bin.d0 * p.rest * p.rest;
+  const Lanes ratio = p.s * p.inverse_denominator;
+  p.slope = ratio * (p.numerator * ratio);  // a square alone might overflow
+  return p;
+}
+
+inline Mask is_outside(const Lanes& x, Real bound) { return (x < -bound) | (x > bound); }
+
+void forward_task(const Layout& l, const Tables& tables, Index task, const Real* x, Real* value,
+                  Real* log_derivative) {
+  const Knots strip(tables, task / l.tasks_per_strip);
+  const Real bound = static_cast<Real>(tables.options().bound);
+  for_each_vector(l, task, [&](Index at, Index column, Index count) {
+    const Lanes in = load(x + at, count);
+    const Mask outside = is_outside(in, bound);
+    const Lanes inside = outside ? zero : in;
+    const Bin bin = find_bin(strip.at(column), l.bins, inside);
+    const Terms p = terms_of(bin, inside);
+    store(value + at, outside ? in : bin.y + bin.height * p.share, count);
+    store(log_derivative + at, log(outside ? one : p.slope), count);
+  });
+}
+
+// ---- Its gradient ---------------------------------------------------------------------------
+
+// Of x, and of what the formula takes from its bin; that of y_k is the value's own.
+struct BinGradient {
+  Lanes x, width, height, d0, d1;
+};
+
+inline BinGradient gradient_of(const Bin& bin, const Terms& p, const Lanes& value,
+                               const Lanes& log_derivative) {
+  const Lanes right = bin.d1 * p.t, left = bin.d0 * p.rest, slant = 1 - 2 * p.t;
+  const Lanes by_denominator = 2 * log_derivative * p.inverse_denominator;
+  const Lanes by_numerator = log_derivative / p.numerator;
+  const Lanes by_slopes = value * bin.height * p.u * p.inverse_denominator;
+  const Lanes t = 2 * by_numerator * (right + p.s * slant - left) - by_denominator * p.bend * slant;
+  // By way of s alone, divided by the width.
+  const Lanes s =
+      value * p.u * (right * p.t - left * p.rest) * p.s * p.inverse_denominator *
+          p.inverse_denominator +
+      (2 * log_derivative + p.s * (2 * by_numerator * p.u - by_denominator * (1 - 2 * p.u))) /
+          bin.height;
+  BinGradient g;
+  g.x = value * p.slope + t * bin.inverse_width;
+  g.width = -(g.x * p.t + s * p.s);
+  g.height = value * p.share + s;
+  g.d0 = by_slopes * (1 - p.share) + by_numerator * p.rest * p.rest - by_denominator * p.u;
+  g.d1 = -by_slopes * p.share + by_numerator * p.t * p.t - by_denominator * p.u;
+  return g;
+}
+
+inline void add(Real* sum, const Lanes& g) { store(sum, load(sum) + g); }
+
+// Adds to the sums of bin widths, bin heights and inner slopes, one row of each per bin. A bin's
+// width moves all knots to its right.
+inline void add_to_sums(const Knots& knots, Index bins, const Lanes& x, const Lanes& value,
+                        const BinGradient& g, Real* sums) {
+  constexpr Mask never{}, always = ~never;
+  Mask below_last = never, below = never;  // the knots k - 1 and k
+  for (Index k = 0; k < bins; ++k) {
+    const Mask below_next = k + 1 < bins ? x < knots(Tables::x, k + 1) : always;
+    add(sums + k * width, below_next ? (below ? zero : g.width) : -g.x);
+    add(sums + (bins + k) * width, below_next ? (below ? zero : g.height) : value);
+    if (k > 0)
+      add(sums + (2 * bins + k - 1) * width,
+          below ? (below_last ? zero : g.d1) : (below_next ? g.d0 : zero));
+    below_last = below;
+    below = below_next;
+  }
+}
+
+// Where a task reads and writes; no `sums` if the parameters need no gradient.
+struct Backward {
+  const Real *x, *value, *log_derivative;  // the last two: their gradients
+  Real *gradient, *sums;
+};
+
+void backward_task(const Layout& l, const Tables& tables, Index task, const Backward& b) {
+  const Knots strip(tables, task / l.tasks_per_strip);
+  const Real bound = static_cast<Real>(tables.options().bound);
+  for_each_vector(l, task, [&](Index at, Index column, Index count) {
+    const Lanes in = load(b.x + at, count), g_value = load(b.value + at, count);
+    const Mask outside = is_outside(in, bound);
+    const Lanes x = outside ? zero : in, value = outside ? zero : g_value;
+    const Lanes log_derivative = outside ? zero : load(b.log_derivative + at, count);
+    const Knots knots = strip.at(column);
+    const Bin bin = find_bin(knots, l.bins, x);
+    const BinGradient g = gradient_of(bin, terms_of(bin, x), value, log_derivative);
+    store(b.gradient + at, outside ? g_value : g.x, count);
+    if (b.sums != nullptr) add_to_sums(knots, l.bins, x, value, g, b.sums + column);
+  });
+}
+
+// Adds up the sums of a strip's tasks, and of the columns that share a spline, in order.
+std::vector<double> total_sums(const Layout& l, Index strip, const Tensor& sums) {
+  const Index per_task = sums.size(1);
+  std::vector<double> total(per_task);
+  const Real* from = sums.data() + strip * l.tasks_per_strip * per_task;
+  for (Index task = 0; task < l.tasks_per_strip; ++task)
+    for (Index i = 0; i < per_task; ++i) total[i] += *from++;
+  const Index splines = l.splines_in(strip);
+  for (Index row = 0; row < per_task; row += width)
+    for (Index i = splines; i < width; ++i) total[row + i % splines] += total[row + i];
+  return total;
+}
+
+void add_parameter_gradients(const Layout& l, const Tables& tables, const Tensor& sums,
+                             const std::array<Shape, 3>& shapes,
+                             std::span<Accumulator* const> into) {
+  std::array<Tensor, 3> g;
+  for (int i = 0; i < 3; ++i) g[i] = Tensor::zeros(shapes[i]);
+  const Tables::Parameters out{g[0].mutable_data(), g[1].mutable_data(), g[2].mutable_data()};
+  parallel_for(l.strips, 4, [&](Index strip, Index end) {
+    for (; strip < end; ++strip) tables.chain(l, strip, total_sums(l, strip, sums).data(), out);
+  });
+  for (int i = 0; i < 3; ++i) into[i]->add(g[i]);
+}
+
+// ---- Its inverse ----------------------------------------------------------------------------
+
+// With e = (value - y_k) / height and r = d0 (1 - e) - d1 e, the place in the bin is
+//
+//   t = 2 s e / (2 s e + r + root)  or  1 - t = 2 s (1 - e) / (2 s (1 - e) - r + root),
+//
+// root = sqrt(r^2 + 4 s^2 e (1 - e)): nothing cancels in the first if r > 0, in the second else.
+// In double: where the spline is flat, digits are few.
+double invert(const Layout& l, const Tables& tables, Index strip, Index column, double value) {
+  const auto table = [&](Tables::Kind kind, Index k) {
+    return double{tables.row(strip, kind, k)[column]};
+  };
+  Index k = 0;
+  for (Index next = 1; next < l.bins; ++next) k += value >= table(Tables::y, next);
+  const double left = table(Tables::x, k), right = table(Tables::x, k + 1);
+  const double bottom = table(Tables::y, k), top = table(Tables::y, k + 1);
+  const double s = (top - bottom) / (right - left);
+  const double e = (value - bottom) / (top - bottom), rest = (top - value) / (top - bottom);
+  const double r = table(Tables::slope, k) * rest - table(Tables::slope, k + 1) * e;
+  const double root = std::sqrt(r * r + 4 * s * s * e * rest);
+  const double up = 2 * s * e, down = 2 * s * rest;
+  return r > 0 ? left + (right - left) * up / (up + r + root)
+               : right - (right - left) * down / (down - r + root);
+}
+
+}  // namespace
+
+std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
+                                             const Var& derivatives, const SplineOptions& options) {
+  const Layout layout(name, x.shape(), widths.shape(), heights.shape(), derivatives.shape());
+  const Tables tables(name, layout, widths.value(), heights.value(), derivatives.value(), options);
+  const Tensor X = x.value();
+  Tensor value = Tensor::empty(x.shape()), log_derivative = Tensor::empty(x.shape());
+  parallel_for(
+      layout.tasks(), 1,
+      [&, v = value.mutable_data(), d = log_derivative.mutable_data()](Index task, Index end) {
+        for (; task < end; ++task) forward_task(layout, tables, task, X.data(), v, d);
+      });
+  const std::array shapes{widths.shape(), heights.shape(), derivatives.shape()};
+  const auto rule = [=](const Tensor& g_value, const Tensor& g_log,
+                        std::span<Accumulator* const> into) {
+    const bool parameters = into[1]->wanted() || into[2]->wanted() || into[3]->wanted();
+    const Index per_task = (3 * layout.bins - 1) * width;
+    Tensor g = Tensor::empty(X.shape());
+    Tensor sums = Tensor::zeros({parameters ? layout.tasks() : 0, per_task});
+    Real *to = g.mutable_data(), *sum = sums.mutable_data();
+    parallel_for(layout.tasks(), 1, [&](Index task, Index end) {
+      for (; task < end; ++task)
+        backward_task(layout, tables, task,
+                      {X.data(), g_value.data(), g_log.data(), to,
+                       parameters ? sum + task * per_task : nullptr});
+    });
+    into[0]->add(g);
+    if (parameters) add_parameter_gradients(layout, tables, sums, shapes, into.subspan(1));
+  };
+  return record(name, std::array{value, log_derivative},
+                joint_grad({x, widths, heights, derivatives}, rule));
+}
+
+Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
+                                         const Tensor& heights, const Tensor& derivatives,
+                                         const SplineOptions& options) {
+  const char* op = "rational_quadratic_spline_inverse";
+  const Layout layout(op, y.shape(), widths.shape(), heights.shape(), derivatives.shape());
+  const Tables tables(op, layout, widths, heights, derivatives, options);
+  const Real bound = static_cast<Real>(options.bound);
+  Tensor x = Tensor::empty(y.shape());
+  parallel_for(y.size(), elements_per_chunk / 8,
+               [&, out = x.mutable_data(), in = y.data()](Index i, Index end) {
+                 for (; i < end; ++i) {
+                   const Index spline = i % layout.splines;
+                   const bool outside = in[i] < -bound || in[i] > bound;
+                   out[i] = outside ? in[i]
+                                    : static_cast<Real>(invert(layout, tables, spline / width,
+                                                               spline % width, in[i]));
+                 }
+               });
+  return x;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
