@@ -10,33 +10,14 @@
 #include "ops/linalg.h"
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-
-inline constexpr bool in_double = sizeof(Real) == sizeof(double);
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 inline std::vector<std::string> names_of(const Module& module) {
   std::vector<std::string> names;
   for (const auto& [name, parameter] : module.parameters()) names.push_back(name);
   return names;
-}
-
-inline void expect_close(const Tensor& actual, const Tensor& expected, double tolerance,
-                         const std::string& what) {
-  ASSERT_EQ(actual.shape(), expected.shape()) << what;
-  for (Index i = 0; i < actual.size(); ++i)
-    ASSERT_NEAR(actual[i], expected[i], tolerance * std::max(1.0, std::abs(double{expected[i]})))
-        << what << ", element " << i << " of " << actual.shape();
 }
 
 inline void check_round_trip(const Flow& flow, const Tensor& x, Pass pass) {
