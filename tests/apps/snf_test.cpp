@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/io/datasets.h"
 #include "apps/io/png.h"
 #include "apps/io/safetensors.h"
 #include "apps/step.h"
