@@ -162,7 +162,8 @@ void forward_task(const Layout& l, const Tables& tables, Index task, const Real*
 
 // ---- Its gradient ---------------------------------------------------------------------------
 
-// Of x, and of what the formula takes from its bin; that of y_k is the value's own.
+// Of x, and of what the formula takes from its bin, for the gradients `value` and `log_derivative`
+// of the two outputs; that of y_k is the value's.
 struct BinGradient {
   Lanes x, width, height, d0, d1;
 };

@@ -2,6 +2,7 @@
 #include "ops/spline_tables.h"
 
 #include <cmath>
+#include <limits>
 
 #include "engine/parallel.h"
 #include "ops/vector_math.h"
@@ -25,8 +26,10 @@ Shape parameter_shape(const Shape& x, bool shared, Index count) {
 void check_options(const char* op, const SplineOptions& o, Index bins) {
   const double most = 1.0 / static_cast<double>(bins);
   const auto within = [](double x, double low, double high) { return x > low && x <= high; };
-  if (!(within(o.bound, 0, std::numeric_limits<Real>::max()) && within(o.least_width, 0, most) &&
-        within(o.least_height, 0, most) && within(o.least_derivative, 0, 0.999999)))
+  const bool possible = within(o.bound, 0, std::numeric_limits<Real>::max()) &&
+                        within(o.least_width, 0, most) && within(o.least_height, 0, most) &&
+                        o.least_derivative > 0 && o.least_derivative < 1;
+  if (!possible)
     fail(op, "no spline of ", bins, " bins has bound ", o.bound, ", least width ", o.least_width,
          ", least height ", o.least_height, ", least derivative ", o.least_derivative);
 }

@@ -1,0 +1,158 @@
+#include "ops/axis.h"
+
+#include <cmath>
+
+#include "engine/parallel.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// ---- Softmax ----------------------------------------------------------------------------------
+
+Tensor below_largest(const Tensor& x, int axis) { return x - max(x, {axis}, true); }
+Tensor each_exp(const Tensor& x) {
+  return pointwise(x, [](Real x) { return std::exp(x); });
+}
+Tensor each_log(const Tensor& x) {
+  return pointwise(x, [](Real x) { return std::log(x); });
+}
+
+// ---- Lines ------------------------------------------------------------------------------------
+
+// x seen as (outer, n, inner): the lines run along n.
+struct Lines {
+  Lines(const Shape& shape, int axis) : n(shape[axis]) {
+    for (int i = 0; i < axis; ++i) outer *= shape[i];
+    for (int i = axis + 1; i < shape.rank(); ++i) inner *= shape[i];
+  }
+  Index outer = 1, n, inner = 1;
+};
+
+constexpr Index max_width = 64;  // lines that are walked along together
+
+// Calls body(outer, first, count) for `count` neighbouring lines, in parallel.
+template <class Body>
+void for_each_panel(const Lines& l, const Body& body) {
+  if (l.outer * l.n * l.inner == 0) return;
+  const Index width = std::min(l.inner, max_width), panels = (l.inner + width - 1) / width;
+  parallel_for(l.outer * panels, std::max<Index>(1, elements_per_chunk / (l.n * width)),
+               [&](Index panel, Index end) {
+                 for (; panel < end; ++panel) {
+                   const Index first = panel % panels * width;
+                   body(panel / panels, first, std::min(width, l.inner - first));
+                 }
+               });
+}
+
+enum class Direction { forwards, backwards };
+
+Tensor running_sum(const Tensor& x, int axis, Direction direction) {
+  const Lines l(x.shape(), axis);
+  Tensor y = Tensor::empty(x.shape());
+  for_each_panel(l,
+                 [&, p = x.data(), to = y.mutable_data()](Index outer, Index first, Index count) {
+                   double sums[max_width] = {};
+                   for (Index step = 0; step < l.n; ++step) {
+                     const Index j = direction == Direction::forwards ? step : l.n - 1 - step;
+                     const Index row = (outer * l.n + j) * l.inner + first;
+                     for (Index i = 0; i < count; ++i)
+                       to[row + i] = static_cast<Real>(sums[i] += static_cast<double>(p[row + i]));
+                   }
+                 });
+  return y;
+}
+
+// Calls visit(place in x, place in the index) for each number of the index; in order of the places
+// in the index for each place in x.
+template <class Visit>
+void for_each_indexed(const Shape& x, int axis, const Tensor& index, const Visit& visit) {
+  const Lines l(index.shape(), axis);
+  const Index n = x[axis];
+  for_each_panel(l, [&, which = index.data()](Index outer, Index first, Index count) {
+    for (Index j = 0; j < l.n; ++j) {
+      const Index row = (outer * l.n + j) * l.inner + first;
+      for (Index i = 0; i < count; ++i)
+        visit((outer * n + static_cast<Index>(which[row + i])) * l.inner + first + i, row + i);
+    }
+  });
+}
+
+void check_index(const Shape& x, int axis, const Tensor& index) {
+  bool fits = index.rank() == x.rank();
+  for (int i = 0; fits && i < x.rank(); ++i) fits = i == axis || index.size(i) == x[i];
+  if (!fits)
+    fail("gather", "sizes differ beside axis ", axis, ": x is ", x, ", the index ", index.shape());
+  const Real n = static_cast<Real>(x[axis]);
+  for (Index i = 0; i < index.size(); ++i)
+    if (!(index[i] >= 0 && index[i] < n && index[i] == std::trunc(index[i])))
+      fail("gather", "the index ", index[i], " is none of the ", x[axis], " places on axis ", axis,
+           " of the shape ", x);
+}
+
+}  // namespace
+
+// ---- The ops ----------------------------------------------------------------------------------
+
+Tensor softmax(const Tensor& x, int axis) {
+  axis = x.shape().axis("softmax", axis);
+  if (x.size() == 0) return x;
+  const Tensor e = each_exp(below_largest(x, axis));
+  return e / sum(e, {axis}, true);
+}
+
+Var softmax(const Var& x, int axis) {
+  const Tensor y = softmax(x.value(), axis);
+  return record("softmax", y,
+                grad(x, [y, axis](const Tensor& g) { return y * (g - sum(g * y, {axis}, true)); }));
+}
+
+Tensor log_softmax(const Tensor& x, int axis) {
+  axis = x.shape().axis("log_softmax", axis);
+  if (x.size() == 0) return x;
+  const Tensor shifted = below_largest(x, axis);
+  return shifted - each_log(sum(each_exp(shifted), {axis}, true));
+}
+
+Var log_softmax(const Var& x, int axis) {
+  const Tensor y = log_softmax(x.value(), axis);
+  return record("log_softmax", y, grad(x, [y, axis](const Tensor& g) {
+                  return g - each_exp(y) * sum(g, {axis}, true);
+                }));
+}
+
+Tensor cumsum(const Tensor& x, int axis) {
+  return running_sum(x, x.shape().axis("cumsum", axis), Direction::forwards);
+}
+
+Var cumsum(const Var& x, int axis) {
+  axis = x.shape().axis("cumsum", axis);
+  return record("cumsum", cumsum(x.value(), axis), grad(x, [axis](const Tensor& g) {
+                  return running_sum(g, axis, Direction::backwards);
+                }));
+}
+
+Tensor gather(const Tensor& x, int axis, const Tensor& index) {
+  axis = x.shape().axis("gather", axis);
+  check_index(x.shape(), axis, index);
+  Tensor y = Tensor::empty(index.shape());
+  for_each_indexed(x.shape(), axis, index,
+                   [p = x.data(), to = y.mutable_data()](Index at, Index i) { to[i] = p[at]; });
+  return y;
+}
+
+Var gather(const Var& x, int axis, const Tensor& index) {
+  axis = x.shape().axis("gather", axis);
+  return record("gather", gather(x.value(), axis, index),
+                grad(x, [axis, index, shape = x.shape()](const Tensor& g) {
+                  Tensor gx = Tensor::zeros(shape);
+                  for_each_indexed(shape, axis, index,
+                                   [p = g.data(), to = gx.mutable_data()](Index at, Index i) {
+                                     to[at] += p[i];
+                                   });
+                  return gx;
+                }));
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,184 @@
+// The gradients of the spline, and both its outputs and gradients at hard inputs.
+#include "engine/parallel.h"
+#include "tests/ops/spline_reference.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using namespace spline_reference;
+
+// ---- Gradients ----------------------------------------------------------------------------------
+
+TEST(Spline, GradientsAgreeWithDifferences) {
+  for (const Case& c : all_cases()) {
+    const Parameters p = random_parameters(c.shape, c.bins, c.shared, 0.7);
+    const Function f = [](const std::vector<Var>& in) {
+      const auto [value, log_derivative] = rational_quadratic_spline(in[0], in[1], in[2], in[3]);
+      return std::vector{value, log_derivative};
+    };
+    GradcheckOptions options;
+    options.step = 2e-4;
+    const auto report = gradcheck(
+        f, {points_between_knots(c.shape, p), p.widths, p.heights, p.derivatives}, options);
+    EXPECT_TRUE(report) << named(c) << ": " << report.failure;
+  }
+}
+
+TEST(Spline, EachOutputAloneHasItsGradient) {
+  const Shape shape{4, 3};
+  const Parameters p = random_parameters(shape, 5, false, 0.7);
+  const std::vector<Tensor> inputs = {points_between_knots(shape, p), p.widths, p.heights,
+                                      p.derivatives};
+  for (int output : {0, 1}) {
+    GradcheckOptions options;
+    options.step = 2e-4;
+    const Function f = [output](const std::vector<Var>& in) {
+      return std::vector{rational_quadratic_spline(in[0], in[1], in[2], in[3])[output]};
+    };
+    const auto report = gradcheck(f, inputs, options);
+    EXPECT_TRUE(report) << "output " << output << ": " << report.failure;
+  }
+}
+
+TEST(Spline, LogDerivativeIsThatOfTheValue) {
+  const Shape shape{40, 30};
+  const Var x = Var::leaf(evenly_spaced(shape));
+  const auto [value, log_derivative] = spline(x, random_parameters(shape, 5, false));
+  const Tensor slope = backward(sum(value))[x];
+  for (Index i = 0; i < slope.size(); ++i)
+    EXPECT_NEAR(std::log(slope[i]), log_derivative.value()[i], 30 * Limits::epsilon());
+}
+
+TEST(Spline, GradientOfXDoesNotDependOnWhoElseNeedsOne) {
+  const Shape shape{6, 20};
+  const Tensor x = evenly_spaced(shape);
+  const Parameters p = random_parameters(shape, 5, false);
+  const Var leaf = Var::leaf(x);
+  const auto [value, log_derivative] = spline(leaf, p);
+  const Tensor alone = backward(sum(value * Random(5).normal(shape)) +
+                                sum(log_derivative * Random(6).normal(shape)))[leaf];
+  EXPECT_EQ(alone.values(), run(x, p).gradients[0].values());
+}
+
+// ---- Hard inputs ------------------------------------------------------------------------------
+
+TEST(Spline, KeepsNaN) {
+  const Shape shape{3, 20};
+  Tensor x = evenly_spaced(shape);
+  const Parameters p = random_parameters(shape, 5, false);
+  const Result clean = run(x, p);
+  x.mutable_data()[27] = nan;
+  const Result r = run(x, p);
+  for (Index i = 0; i < x.size(); ++i) {
+    EXPECT_EQ(std::isnan(r.value[i]), i == 27);
+    EXPECT_EQ(std::isnan(r.log_derivative[i]), i == 27);
+    EXPECT_EQ(std::isnan(r.gradients[0][i]), i == 27);
+    EXPECT_TRUE(i == 27 || r.value[i] == clean.value[i]);
+  }
+  for (Index k = 0; k < 5; ++k) {
+    EXPECT_TRUE(std::isnan(r.gradients[1][7 * 5 + k]));
+    EXPECT_TRUE(std::isnan(r.gradients[2][7 * 5 + k]));
+    EXPECT_FALSE(std::isnan(r.gradients[1][8 * 5 + k]));
+  }
+}
+
+TEST(Spline, OfNaNParametersIsNaN) {
+  for (int which : {0, 1}) {
+    Parameters p = random_parameters({1, 3}, 5, false);
+    (which == 0 ? p.widths : p.heights).mutable_data()[7] = nan;  // of element 1
+    const auto [value, log_derivative] = spline(Tensor({1, 3}, {1, 1, 1}), p);
+    for (Index i = 0; i < 3; ++i) {
+      EXPECT_EQ(std::isnan(value.value()[i]), i == 1);
+      EXPECT_EQ(std::isnan(log_derivative.value()[i]), i == 1);
+    }
+  }
+}
+
+std::vector<Real> extreme_points() {
+  std::vector<Real> all = {0,           Real(1e-38),   Real(-1e-38),  Real(1e30),
+                           Real(-1e30), Limits::max(), -Limits::max()};
+  for (Real end : {-10, 10})
+    for (Real toward : {-inf, end, inf}) all.push_back(std::nextafter(end, toward));
+  for (Real x : evenly_spaced({97}).values()) all.push_back(x);
+  return all;
+}
+
+TEST(Spline, IsFiniteAtExtremeInputsAndParameters) {
+  const std::vector<Real> points = extreme_points();
+  const Index n = static_cast<Index>(points.size());
+  for (int pattern = 0; pattern < 64; ++pattern) {  // each parameter is 50 or -50
+    const auto signs = [&](Index count, int salt) {
+      Tensor t = Tensor::empty({count});
+      for (Index i = 0; i < count; ++i)
+        t.mutable_data()[i] = (pattern * salt >> i) & 1 ? Real(50) : Real(-50);
+      return t;
+    };
+    const Parameters p{signs(5, 1), signs(5, 5), signs(4, 3)};
+    const Result r = run(Tensor({n}, points), p);
+    EXPECT_TRUE(all_finite(r.value)) << pattern;
+    EXPECT_TRUE(all_finite(r.log_derivative)) << pattern;
+    for (const Tensor& g : r.gradients) EXPECT_TRUE(all_finite(g)) << pattern;
+  }
+}
+
+TEST(Spline, HasTheSameBitsOnAnyNumberOfThreads) {
+  const int before = threads();
+  for (bool shared : {false, true}) {
+    const Shape shape{300, 150};
+    const Tensor x = Random(3).normal(shape) * 5;
+    const Parameters p = random_parameters(shape, 5, shared);
+    set_threads(1);
+    const Result alone = run(x, p);
+    for (int count : {2, 3}) {
+      set_threads(count);
+      const Result r = run(x, p);
+      EXPECT_EQ(r.value.values(), alone.value.values());
+      EXPECT_EQ(r.log_derivative.values(), alone.log_derivative.values());
+      for (int i = 0; i < 4; ++i)
+        EXPECT_EQ(r.gradients[i].values(), alone.gradients[i].values()) << "input " << i;
+    }
+  }
+  set_threads(before);
+}
+
+TEST(Spline, GradientsOfManyExamplesAddUp) {
+  for (bool shared : {false, true}) {
+    const Shape shape{700, 33};  // several tasks, strips or rows that are not full
+    const Tensor x = Random(3).normal(shape) * 5;
+    const Parameters p = random_parameters(shape, 5, shared);
+    const auto gradient = [&](const Tensor& x) {
+      const Var w = Var::leaf(p.widths);
+      const auto [value, log_derivative] =
+          rational_quadratic_spline(x, w, p.heights, p.derivatives);
+      return backward(sum(value) + sum(log_derivative))[w];
+    };
+    std::vector<double> total(p.widths.size());
+    for (Index b = 0; b < 700; ++b) {
+      const auto first = x.data() + b * 33;
+      const Tensor g = gradient(Tensor({1, 33}, {first, first + 33}));
+      for (Index i = 0; i < g.size(); ++i) total[i] += g[i];
+    }
+    const Tensor g = gradient(x);
+    double largest = 0;
+    for (double t : total) largest = std::max(largest, std::abs(t));
+    for (Index i = 0; i < g.size(); ++i)
+      EXPECT_NEAR(g[i], total[i], 40 * Limits::epsilon() * largest);
+  }
+}
+
+TEST(Spline, OfNothingIsEmpty) {
+  for (const Shape& shape : {Shape{0, 3}, Shape{4, 0}})
+    for (bool shared : {false, true}) {
+      const Parameters p = random_parameters(shape, 5, shared);
+      const Result r = run(Tensor::empty(shape), p);
+      EXPECT_EQ(r.value.shape(), shape);
+      EXPECT_EQ(r.log_derivative.shape(), shape);
+      EXPECT_EQ(r.gradients[1].values(), std::vector<Real>(p.widths.size(), 0));
+      EXPECT_EQ(
+          rational_quadratic_spline_inverse(r.value, p.widths, p.heights, p.derivatives).shape(),
+          shape);
+    }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
