@@ -23,9 +23,9 @@ void list_experiments() {
               "paper: test NLL");
   for (const Experiment& experiment : experiments()) {
     const Config& config = experiment.config;
-    const Model model(config, image_shape_of(config.dataset));
+    const Index parameters = parameter_count(config, image_shape_of(config.dataset));
     std::printf("%-28s %-42s %-11s %10lld  %s\n", config.experiment.c_str(),
-                experiment.model.c_str(), config.dataset.c_str(), number(model.parameter_count()),
+                experiment.model.c_str(), config.dataset.c_str(), number(parameters),
                 experiment.paper.c_str());
   }
 }
@@ -87,9 +87,9 @@ static const char* name_of(Split split) {
 static Likelihood exact_likelihood(const Model& model, const ImageSet& images,
                                    const EvaluateOptions& options) try {
   const Likelihood result = evaluate(model, images, options.split, options.noise, options.limit);
-  if (!std::isfinite(result.nll)) throw Error("it is not finite");
+  if (!std::isfinite(result.nll)) throw Diverged("it is not finite");
   return result;
-} catch (const Error& error) {
+} catch (const Diverged& error) {
   fail(options.checkpoint.string(), "no exact NLL: ", error.what(), "; has the model diverged?");
 }
 
@@ -152,6 +152,7 @@ void bench_experiment(const BenchOptions& options) {
   Config config = find_experiment(options.experiment).config;
   for (const auto& [key, value] : options.assignments) set_field(config, key, value);
   validate(config);
+  if (options.batch_size > 0) config.batch_size = options.batch_size;
   const BenchReport report = bench(config, image_shape_of(config.dataset), options.steps);
   const auto& ms = report.step_ms;
   if (options.json)

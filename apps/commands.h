@@ -55,6 +55,7 @@ struct BenchOptions {
   std::string experiment;
   std::vector<std::pair<std::string, std::string>> assignments;
   Index steps = 50;
+  Index batch_size = 0;  // 0: the experiment's
   bool json = false;
 };
 void bench_experiment(const BenchOptions& options);

@@ -247,4 +247,15 @@ Index Model::parameter_count() const {
   return count;
 }
 
+Index parameter_count(Config config, const ImageShape& image) {
+  const Index steps = config.block_size;
+  const auto with_steps = [&](Index n) {
+    config.block_size = n;
+    return Model(config, image).parameter_count();
+  };
+  if (config.architecture != "glow" || steps < 3) return with_steps(steps);
+  const Index one = with_steps(1);
+  return one + (steps - 1) * (with_steps(2) - one);
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -120,7 +120,7 @@ class Command {
 
 constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but times 784 any Index
 
-// "the experiment's: 250, 1000 or 6000".
+// "the experiment's, 250, 1000 or 6000".
 std::string default_of(const std::string& key) {
   std::vector<std::string> values;
   for (const Experiment& experiment : experiments()) {
@@ -130,7 +130,7 @@ std::string default_of(const std::string& key) {
   std::string text = values[0];
   for (std::size_t i = 1; i < values.size(); ++i)
     text += (i + 1 < values.size() ? ", " : " or ") + values[i];
-  return "the experiment's: " + text;
+  return "the experiment's, " + text;
 }
 
 std::string all_datasets() {
@@ -256,10 +256,8 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   Command bench(app, "bench", "Time the training step beside the least time it could take here");
   bench.experiment(options.experiment);
   bench.number<Index>("--steps", "N", options.steps, 1, many, "timed steps", "50");
-  bench.text("--batch-size", "N", "images per step", default_of("batch_size"),
-             [&options](const std::string& value) {
-               options.assignments.emplace_back("batch_size", value);
-             });
+  bench.number<Index>("--batch-size", "N", options.batch_size, 1, many, "images per step",
+                      default_of("batch_size"));
   bench.assignments(options.assignments, "fields of the configuration, as for 'snf train'");
   bench.threads();
   bench.flag("--json", options.json, "print one JSON object");

@@ -70,6 +70,12 @@ static Pass evaluation_pass(Split split, Noise noise, Index first, Index count) 
   return pass;
 }
 
+static Tensor log_prob(const Model& model, const Tensor& images, const Pass& pass) try {
+  return model.density().log_prob(images, pass);
+} catch (const Error& error) {  // a singular matrix
+  throw Diverged(error.what());
+}
+
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
                     Index limit) {
   constexpr Index batch = 100;
@@ -81,10 +87,10 @@ Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noi
     const Index count = std::min(batch, result.images - first);
     rows.resize(count);
     std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    const Tensor log_prob = model.density().log_prob(to_tensor(images, rows),
-                                                     evaluation_pass(split, noise, first, count));
+    const Tensor values =
+        log_prob(model, to_tensor(images, rows), evaluation_pass(split, noise, first, count));
     for (Index i = 0; i < count; ++i) {
-      const double value = log_prob[i];
+      const double value = values[i];
       if (result.first.size() < 5) result.first.push_back(value);
       sum += value;
       sum_of_squares += value * value;

@@ -94,7 +94,12 @@ class Training {
  private:
   void go_on();
   bool run_epoch();  // false: interrupted, and saved
-  void run_step();
+  struct Batch {
+    Tensor images;
+    Pass pass;
+  };
+  Batch load_batch() const;
+  void run_step(const Batch& batch);
   EpochMetrics evaluate_epoch();
   double exact_nll(const ImageSet& images, Split split) const;
   Diverged diverged(const std::string& where, const Error& cause) const;
@@ -182,7 +187,7 @@ bool Training::run_epoch() {
   order_ = training_order(config_, images_.train.count(), epoch());
   while (position_.batch < steps_per_epoch_) {
     if (Interrupt::requested()) return false;
-    run_step();
+    run_step(load_batch());
   }
   const double step_seconds = seconds_since(start);
   EpochMetrics row = evaluate_epoch();
@@ -199,18 +204,21 @@ bool Training::run_epoch() {
   return true;
 }
 
-void Training::run_step() try {
+Training::Batch Training::load_batch() const {
   const Index first = position_.batch * config_.batch_size;
   const Index count = std::min<Index>(config_.batch_size, std::ssize(order_) - first);
   Pass pass;
   pass.noise = Random(config_.seed, Purpose::dequantization, static_cast<std::uint32_t>(epoch()));
   pass.examples.assign(order_.begin() + first, order_.begin() + first + count);
   const Random changes(config_.seed, Purpose::augmentation, static_cast<std::uint32_t>(epoch()));
-  const Tensor images =
-      augment(config_.augment, to_tensor(images_.train, pass.examples), changes, pass.examples);
+  const Tensor images = to_tensor(images_.train, pass.examples);
+  return {augment(config_.augment, images, changes, pass.examples), std::move(pass)};
+}
+
+void Training::run_step(const Batch& batch) try {
   learning_rate_ = config_.lr * linear_warmup(steps_done() + 1, warmup_steps_);
   const StepResult result =
-      training_step(model_, *optimizer_, config_, images, std::move(pass), learning_rate_);
+      training_step(model_, *optimizer_, config_, batch.images, batch.pass, learning_rate_);
   position_.objective_sum += result.objective;
   position_.reconstruction_sum += result.reconstruction;
   position_.batch += 1;
@@ -240,9 +248,9 @@ EpochMetrics Training::evaluate_epoch() {
 
 double Training::exact_nll(const ImageSet& images, Split split) const try {
   const double nll = evaluate(model_, images, split, Noise::uniform).nll;
-  if (!std::isfinite(nll)) throw Error("the exact NLL is not finite");
+  if (!std::isfinite(nll)) throw Diverged("the exact NLL is not finite");
   return nll;
-} catch (const Error& cause) {
+} catch (const Diverged& cause) {
   throw diverged(", evaluation", cause);
 }
 

@@ -49,6 +49,7 @@ class DenseFactorization : public WithGradient {
 // Examples are rows, so T x is written x w^T.
 class Dense : public LinearMap {
  public:
+  const char* op() const override { return "matmul"; }
   Index outputs(const Shape& w) const override { return w[0]; }
   Var examples(const Var& x, const Shape& w) const override {
     const Index D = w[0];
@@ -113,6 +114,7 @@ Tensor multiplicity(const Shape& w, const Shape& example) {
 
 class Convolution : public LinearMap {
  public:
+  const char* op() const override { return "conv2d"; }
   Index outputs(const Shape& w) const override { return w[0]; }
   Var examples(const Var& x, const Shape& w) const override {
     if (x.rank() != 4 || x.size(1) != w[0])
@@ -159,7 +161,7 @@ const LinearMap& LinearMap::of(const Shape& w) {
 
 Var apply(const LinearMap& map, const Var& w, const Var& x) {
   const Tensor W = w.value(), X = x.value();
-  return record("linear", map.apply(W, X),
+  return record(map.op(), map.apply(W, X),
                 grad(x, [&map, W](const Tensor& g) { return map.apply_transposed(W, g); }),
                 grad(w, [&map, X, shape = W.shape()](const Tensor& g) {
                   Tensor gw = Tensor::zeros(shape);

@@ -135,9 +135,9 @@ TEST(Checkpoint, TellsItsConfigurationAndImages) {
   const Checkpoint checkpoint = saved(state);
   EXPECT_TRUE(checkpoint.ours());
   EXPECT_EQ(config_of(checkpoint, find_experiment("exact_fc_mnist")).lr, 0.125);
-  EXPECT_EQ(image_of(checkpoint).channels, 1);
-  EXPECT_EQ(image_of(checkpoint).height, 4);
-  EXPECT_EQ(image_of(checkpoint).width, 4);
+  EXPECT_EQ(image_of(checkpoint, Config()).channels, 1);
+  EXPECT_EQ(image_of(checkpoint, Config()).height, 4);
+  EXPECT_EQ(image_of(checkpoint, Config()).width, 4);
 }
 
 TEST(Checkpoint, AStateDictFromElsewhereLoads) {
@@ -152,7 +152,7 @@ TEST(Checkpoint, AStateDictFromElsewhereLoads) {
     const Experiment& experiment = find_experiment(state.config.experiment);
     EXPECT_FALSE(checkpoint.ours());
     EXPECT_EQ(config_of(checkpoint, experiment).layer, layer);
-    EXPECT_EQ(image_of(checkpoint).size(), 28 * 28);
+    EXPECT_EQ(image_of(checkpoint, Config()).size(), 28 * 28);
   }
 }
 
@@ -259,7 +259,8 @@ TEST(Checkpoint, AnImageShapeThatMakesNoSenseIsRefused) {
     checkpoint.file.metadata["channels"] = shape[0];
     checkpoint.file.metadata["height"] = shape[1];
     checkpoint.file.metadata["width"] = shape[2];
-    expect_message(message_of([&] { image_of(checkpoint); }), "[file]", "make no sense", shape[0]);
+    expect_message(message_of([&] { image_of(checkpoint, Config()); }), "[file]", "make no sense",
+                   shape[0]);
   }
 }
 

@@ -1,6 +1,7 @@
 // A model of a few pixels and images for it: what the tests of apps/ share.
 #pragma once
 
+#include "apps/experiments.h"
 #include "apps/step.h"
 #include "tests/apps/io/scratch.h"
 

@@ -67,7 +67,7 @@ TEST(BadCommandLine, UnknownWordsAreAnsweredWithASuggestion) {
        {"evaluate x --checkpoint y", {"there is no 'x'", "did you mean"}},
        {"sample x --checkpoint y --out z", {"there is no 'x'", "did you mean"}},
        {"bench exact_mnist", {"'exact_mnist'", "did you mean 'exact_fc_mnist'?"}},
-       {train + "--set learning_rate=1", {"--set", "'learning_rate'", "Known: layer, "}},
+       {train + "--set learning_rate=1", {"--set", "'learning_rate'", "Known: dataset, "}},
        {train + "--set batchsize=1", {"did you mean 'batch_size'?"}},
        {train + "--set experiment=exact_fc_mnist", {"[experiment]", "cannot be set"}}});
 }

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "apps/experiments.h"
 #include "apps/io/datasets.h"
 #include "apps/io/png.h"
 #include "apps/io/safetensors.h"
@@ -90,9 +91,11 @@ class TrainedSnf : public testing::Test {
 TEST(SnfList, ShowsEveryExperiment) {
   const Finished list = Snf()("list");
   expect_success(list);
-  EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n'), 4);
-  expect_words(list.out, {"exact_fc_mnist", "selfnorm_fc_mnist", "relative_gradient_fc_mnist",
-                          "1230880", "2460192", "947.6 +- 0.2", "947.1 +- 0.2", "1096.5 +- 0.5"});
+  EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n'), 15);
+  expect_words(list.out,
+               {"exact_fc_mnist", "selfnorm_fc_mnist", "relative_gradient_fc_mnist",
+                "geco_selfnorm_glow_mnist", "102613", "10042824", "66851080", "3.36 bits/dim",
+                "1230880", "2460192", "947.6 +- 0.2", "947.1 +- 0.2", "1096.5 +- 0.5"});
 }
 
 TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
@@ -103,15 +106,15 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
       {"train ",
        {"EXPERIMENT REQUIRED",
         "--data DIR",
-        "[default: data/mnist]",
+        "[default: data/DATASET",
         "--out DIR",
         "[default: runs/EXPERIMENT]",
         "--epochs N",
-        "[default: the experiment's, 6000]",
+        "[default: the experiment's, 6000, 1000 or 250]",
         "--batch-size N",
-        "[default: the experiment's, 100]",
+        "[default: the experiment's, 100 or 64]",
         "--lr X",
-        "[default: the experiment's, 0.0001]",
+        "[default: the experiment's, 0.0001 or 0.001]",
         "--seed N",
         "--limit-batches N",
         "[default: the experiment's, 0]",
