@@ -159,7 +159,7 @@ Var softplus(const Var& x) {
 Var relu(const Var& x) {
   return pointwise(
       "relu", x, [](Real x) { return x < 0 ? Real(0) : x; },
-      from_input([](Real x, Real g) { return x <= 0 ? Real(0) : g; }));
+      from_output([](Real y, Real g) { return y <= 0 ? Real(0) : g; }));
 }
 
 Var leaky_relu(const Var& x, double slope) {

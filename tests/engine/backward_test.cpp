@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "ops/pointwise.h"
+#include "tests/check.h"
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
@@ -34,16 +35,6 @@ constexpr std::size_t small_stack = 256 << 10;  // of which libraries take some 
 
 using Reals = std::vector<Real>;
 using Clock = std::chrono::steady_clock;
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 Index live_bytes() { return memory_use().live_bytes; }
 

@@ -1,26 +1,15 @@
 #include "engine/record.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <thread>
 
 #include "engine/backward.h"
 #include "ops/pointwise.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 using Reals = std::vector<Real>;
 

@@ -1,21 +1,11 @@
 #include "engine/shape.h"
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::string text(const Shape& shape) {
   std::ostringstream out;

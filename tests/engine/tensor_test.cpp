@@ -1,7 +1,5 @@
 #include "engine/tensor.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -9,19 +7,10 @@
 
 #include "engine/parallel.h"
 #include "engine/random.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-template <class F>
-std::string error_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 // 0, 1, 2, ...: sums of them are exact.
 Tensor counting(const Shape& shape) {

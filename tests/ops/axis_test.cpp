@@ -1,8 +1,6 @@
 // Every op along every axis, against a plain loop over each line.
 #include "ops/axis.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
@@ -10,6 +8,7 @@
 #include "engine/parallel.h"
 #include "engine/random.h"
 #include "ops/reduce.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -81,16 +80,6 @@ Tensor random_index(Shape shape, int axis, Index size) {
   return index;
 }
 
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 TEST(Axis, ValuesAreThoseOfAPlainLoop) {
   for_each_axis([](const Shape& shape, int axis, int named) {
     const Tensor x = normal(shape);
@@ -121,16 +110,14 @@ TEST(Axis, GradientsAgreeWithDifferences) {
 }
 
 TEST(Axis, HasTheSameBitsOnAnyNumberOfThreads) {
-  const int before = threads();
   for (const Shape& shape : {Shape{101, 253}, Shape{5, 40, 129}, Shape{30011}})
     for (int axis = 0; axis < shape.rank(); ++axis) {
       const Tensor x = normal(shape), index = random_index(shape, axis, shape[axis] + 3);
-      const auto results = [&](int count) {
-        set_threads(count);
-        std::vector<std::vector<Real>> all;
+      expect_same_bits_on_any_threads([&] {
+        std::vector<Tensor> all;
         const auto add = [&](const Var& leaf, const Var& y) {
-          all.push_back(y.value().values());
-          all.push_back(backward(y, Random(4).normal(y.shape()))[leaf].values());
+          all.push_back(y.value());
+          all.push_back(backward(y, Random(4).normal(y.shape()))[leaf]);
         };
         for (const Case& c : cases) {
           const Var leaf = Var::leaf(x);
@@ -139,12 +126,8 @@ TEST(Axis, HasTheSameBitsOnAnyNumberOfThreads) {
         const Var leaf = Var::leaf(x);
         add(leaf, gather(leaf, axis, index));
         return all;
-      };
-      const auto alone = results(1);
-      EXPECT_EQ(alone, results(2)) << shape << " along " << axis;
-      EXPECT_EQ(alone, results(3)) << shape << " along " << axis;
+      });
     }
-  set_threads(before);
 }
 
 TEST(Axis, OfNothingIsEmpty) {
@@ -160,12 +143,11 @@ TEST(Axis, OfNothingIsEmpty) {
 
 TEST(Axis, ThatIsMissingIsNamed) {
   const Tensor x = Tensor::zeros({2, 3});
-  EXPECT_EQ(message_of([&] { softmax(x, 2); }), "[softmax] no axis 2 in the shape (2, 3)");
-  EXPECT_EQ(message_of([&] { log_softmax(x, -3); }),
-            "[log_softmax] no axis -3 in the shape (2, 3)");
-  EXPECT_EQ(message_of([&] { cumsum(Var(x), 5); }), "[cumsum] no axis 5 in the shape (2, 3)");
-  EXPECT_EQ(message_of([&] { gather(x, 2, x); }), "[gather] no axis 2 in the shape (2, 3)");
-  EXPECT_EQ(message_of([] { softmax(Tensor(1), 0); }), "[softmax] no axis 0 in the shape ()");
+  EXPECT_EQ(error_of([&] { softmax(x, 2); }), "[softmax] no axis 2 in the shape (2, 3)");
+  EXPECT_EQ(error_of([&] { log_softmax(x, -3); }), "[log_softmax] no axis -3 in the shape (2, 3)");
+  EXPECT_EQ(error_of([&] { cumsum(Var(x), 5); }), "[cumsum] no axis 5 in the shape (2, 3)");
+  EXPECT_EQ(error_of([&] { gather(x, 2, x); }), "[gather] no axis 2 in the shape (2, 3)");
+  EXPECT_EQ(error_of([] { softmax(Tensor(1), 0); }), "[softmax] no axis 0 in the shape ()");
 }
 
 TEST(Softmax, SumsToOneAndDoesNotOverflow) {
@@ -256,7 +238,7 @@ TEST(Gather, OfNothingIsEmpty) {
 
 TEST(Gather, WrongIndicesAreNamed) {
   const Tensor x = Tensor::zeros({2, 3});
-  const auto error = [&](const Tensor& index) { return message_of([&] { gather(x, 1, index); }); };
+  const auto error = [&](const Tensor& index) { return error_of([&] { gather(x, 1, index); }); };
   const std::string end = " is none of the 3 places on axis 1 of the shape (2, 3)";
   EXPECT_EQ(error(Tensor({2, 1}, {0, 3})), "[gather] the index 3" + end);
   EXPECT_EQ(error(Tensor({2, 1}, {-1, 0})), "[gather] the index -1" + end);

@@ -2,8 +2,6 @@
 // gives.
 #include "ops/conv_lu.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
@@ -13,6 +11,7 @@
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 #include "ops/shape.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -127,16 +126,6 @@ double compare_with_dense(const Size& s, const Tensor& w) {
   return norm1(T) * norm1(inverse);
 }
 
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
 // ---- Against dense factors ----------------------------------------------------------------------
 
 TEST(ConvLU, OfTheLayersOfANetworkIsThatOfTheDenseMatrix) {
@@ -233,12 +222,6 @@ TEST(ConvLU, SolvesForEveryImageOfABatch) {
   EXPECT_EQ(lu.solve(Tensor::empty(s.images(0))).shape(), s.images(0));
 }
 
-struct WithThreads {
-  explicit WithThreads(int count) : before(threads()) { set_threads(count); }
-  ~WithThreads() { set_threads(before); }
-  int before;
-};
-
 TEST(ConvLU, HasTheSameBitsOnAnyThread) {
   const Size s = layers[4];
   const Tensor z = Random(3).normal(s.images(120));
@@ -305,10 +288,10 @@ TEST(ConvLU, ASingularConvolutionIsNamedByWhateverNeedsItsInverse) {
   const std::string found =
       "the convolution of 5x2 images with a (1, 1, 3, 1) kernel is singular: pivot 1 is 0";
   EXPECT_TRUE(lu.singular());
-  EXPECT_EQ(message_of([&] { lu.log_abs_det(); }), "[conv_logabsdet] " + found);
-  EXPECT_EQ(message_of([&] { lu.gradient(); }), "[conv_logabsdet] " + found);
-  EXPECT_EQ(message_of([&] { conv_logabsdet(shift, 5, 2); }), "[conv_logabsdet] " + found);
-  EXPECT_EQ(message_of([&] { lu.solve(z); }), "[conv_solve] " + found);
+  EXPECT_EQ(error_of([&] { lu.log_abs_det(); }), "[conv_logabsdet] " + found);
+  EXPECT_EQ(error_of([&] { lu.gradient(); }), "[conv_logabsdet] " + found);
+  EXPECT_EQ(error_of([&] { conv_logabsdet(shift, 5, 2); }), "[conv_logabsdet] " + found);
+  EXPECT_EQ(error_of([&] { lu.solve(z); }), "[conv_solve] " + found);
 }
 
 // The path of ExchangesRowsBetweenBlocks with an odd number of nodes: what is missing is in the
@@ -316,7 +299,7 @@ TEST(ConvLU, ASingularConvolutionIsNamedByWhateverNeedsItsInverse) {
 TEST(ConvLU, FindsAZeroPivotInTheLastBlock) {
   const Tensor w({1, 1, 3, 1}, {1, 0, 1});
   EXPECT_FALSE(ConvLU(w, 8, 3).singular());
-  EXPECT_EQ(message_of([&] { ConvLU(w, 9, 3).log_abs_det(); }),
+  EXPECT_EQ(error_of([&] { ConvLU(w, 9, 3).log_abs_det(); }),
             "[conv_logabsdet] the convolution of 9x3 images with a (1, 1, 3, 1) kernel is "
             "singular: pivot 25 is 0");
 }
@@ -337,7 +320,7 @@ TEST(ConvLU, NaNIsNeitherSingularNorANumber) {
 
 TEST(ConvLU, AKernelThatDoesNotFitIsNamed) {
   const auto of = [](const Shape& shape, Index height = 4, Index width = 4) {
-    return message_of([&] { ConvLU(Tensor::zeros(shape), height, width); });
+    return error_of([&] { ConvLU(Tensor::zeros(shape), height, width); });
   };
   const std::string kernel = "[conv_lu] a kernel (C, C, K, L) expected, the shape is ";
   EXPECT_EQ(of({2, 3, 3, 3}), kernel + "(2, 3, 3, 3)");
@@ -356,9 +339,9 @@ TEST(ConvLU, ImagesThatDoNotFitAreNamed) {
   const Size s{2, 4, 3, 3, 3};
   const ConvLU lu(kernel(s, 0.3), 4, 3);
   const std::string found = "[conv_solve] images (B, 2, 4, 3) expected, the shape is ";
-  EXPECT_EQ(message_of([&] { lu.solve(Tensor::zeros({5, 2, 3, 4})); }), found + "(5, 2, 3, 4)");
-  EXPECT_EQ(message_of([&] { lu.solve(Tensor::zeros({2, 4, 3})); }), found + "(2, 4, 3)");
-  EXPECT_EQ(message_of([&] { lu.solve(Tensor()); }), found + "()");
+  EXPECT_EQ(error_of([&] { lu.solve(Tensor::zeros({5, 2, 3, 4})); }), found + "(5, 2, 3, 4)");
+  EXPECT_EQ(error_of([&] { lu.solve(Tensor::zeros({2, 4, 3})); }), found + "(2, 4, 3)");
+  EXPECT_EQ(error_of([&] { lu.solve(Tensor()); }), found + "()");
 }
 
 }  // namespace

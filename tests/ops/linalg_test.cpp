@@ -2,7 +2,6 @@
 #include "ops/linalg.h"
 
 #include <cblas.h>
-#include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
@@ -11,6 +10,7 @@
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 #include "ops/shape.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -71,16 +71,6 @@ long double log_abs_det_by_elimination(const Tensor& A) {
     }
   }
   return sum;
-}
-
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
 }
 
 // ---- LU -------------------------------------------------------------------------------------
@@ -148,14 +138,14 @@ TEST(LU, ASingularMatrixIsNamedByWhateverNeedsItsInverse) {
   const LU lu(A);
   const std::string found = "the (3, 3) matrix is singular: pivot 2 is 0";
   EXPECT_TRUE(lu.singular());
-  EXPECT_EQ(message_of([&] { lu.log_abs_det(); }), "[logabsdet] " + found);
-  EXPECT_EQ(message_of([&] { lu.inverse(); }), "[inverse] " + found);
-  EXPECT_EQ(message_of([&] { lu.solve(B); }), "[solve] " + found);
-  EXPECT_EQ(message_of([&] { lu.solve_transposed(B); }), "[solve] " + found);
-  EXPECT_EQ(message_of([&] { logabsdet(Var::leaf(A)); }), "[logabsdet] " + found);
-  EXPECT_EQ(message_of([&] { inverse(Var::leaf(A)); }), "[inverse] " + found);
-  EXPECT_EQ(message_of([&] { solve(Var::leaf(A), B); }), "[solve] " + found);
-  EXPECT_EQ(message_of([] {
+  EXPECT_EQ(error_of([&] { lu.log_abs_det(); }), "[logabsdet] " + found);
+  EXPECT_EQ(error_of([&] { lu.inverse(); }), "[inverse] " + found);
+  EXPECT_EQ(error_of([&] { lu.solve(B); }), "[solve] " + found);
+  EXPECT_EQ(error_of([&] { lu.solve_transposed(B); }), "[solve] " + found);
+  EXPECT_EQ(error_of([&] { logabsdet(Var::leaf(A)); }), "[logabsdet] " + found);
+  EXPECT_EQ(error_of([&] { inverse(Var::leaf(A)); }), "[inverse] " + found);
+  EXPECT_EQ(error_of([&] { solve(Var::leaf(A), B); }), "[solve] " + found);
+  EXPECT_EQ(error_of([] {
               logabsdet(Tensor::zeros({1, 1}));
             }),
             "[logabsdet] the (1, 1) matrix is singular: pivot 1 is 0");
@@ -164,16 +154,16 @@ TEST(LU, ASingularMatrixIsNamedByWhateverNeedsItsInverse) {
 TEST(LU, AMatrixThatIsNotSquareIsNamed) {
   const Tensor wide = normal({2, 3}), vector = normal({4}), cube = normal({2, 2, 2});
   const std::string expected = "[lu] a square matrix expected, the shape is ";
-  EXPECT_EQ(message_of([&] { logabsdet(wide); }), expected + "(2, 3)");
-  EXPECT_EQ(message_of([&] { solve(vector, wide); }), expected + "(4)");
-  EXPECT_EQ(message_of([&] { inverse(Var::leaf(cube)); }), expected + "(2, 2, 2)");
+  EXPECT_EQ(error_of([&] { logabsdet(wide); }), expected + "(2, 3)");
+  EXPECT_EQ(error_of([&] { solve(vector, wide); }), expected + "(4)");
+  EXPECT_EQ(error_of([&] { inverse(Var::leaf(cube)); }), expected + "(2, 2, 2)");
 }
 
 TEST(LU, ARightHandSideThatDoesNotFitIsNamed) {
   const LU lu(well_conditioned(3));
   const std::string found = "[solve] the right-hand side of a (3, 3) matrix has the shape ";
-  EXPECT_EQ(message_of([&] { lu.solve(normal({2, 3})); }), found + "(2, 3)");
-  EXPECT_EQ(message_of([&] { lu.solve_transposed(normal({3})); }), found + "(3)");
+  EXPECT_EQ(error_of([&] { lu.solve(normal({2, 3})); }), found + "(2, 3)");
+  EXPECT_EQ(error_of([&] { lu.solve_transposed(normal({3})); }), found + "(3)");
 }
 
 TEST(LU, NaNIsNeitherSingularNorANumber) {

@@ -1,8 +1,6 @@
 // Products in every transpose mode, against three plain loops in long double.
 #include "ops/matmul.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
@@ -11,6 +9,7 @@
 #include "engine/random.h"
 #include "ops/pointwise.h"
 #include "ops/shape.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -86,22 +85,6 @@ GradcheckReport check_gradients(const Operand<Tensor>& a, const Operand<Tensor>&
   return gradcheck(f, {a.value, b.value});
 }
 
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-struct WithThreads {
-  explicit WithThreads(int count) : before(threads()) { set_threads(count); }
-  ~WithThreads() { set_threads(before); }
-  int before;
-};
-
 TEST(Matmul, ValuesAreThoseOfThreeLoops) {
   for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, empty_sizes})
     for_each_mode(sizes, [](const auto& a, const auto& b) {
@@ -148,15 +131,11 @@ TEST(Matmul, HasTheSameBitsOnAnyNumberOfThreads) {
   for_each_mode({{401, 40, 33}, {33, 40, 401}, {801, 625, 1}, {100, 784, 784}},
                 [](const auto& a, const auto& b) {
                   const Tensor before = normal({rows(a), columns(b)}, 3);
-                  const auto on_threads = [&](int count) {
-                    const WithThreads with(count);
+                  expect_same_bits_on_any_threads([&] {
                     Tensor sum = before;
                     matmul_into(sum, 1, a, b);
-                    return std::pair(matmul(a, b).values(), sum.values());
-                  };
-                  const auto alone = on_threads(1);
-                  for (int count : {2, 3, 16})
-                    EXPECT_EQ(alone, on_threads(count)) << count << " threads";
+                    return std::vector{matmul(a, b), sum};
+                  });
                 });
 }
 
@@ -197,21 +176,21 @@ TEST(Matmul, ClosuresKeepOnlyWhatTheyNeed) {
 
 TEST(Matmul, InnerSizesThatDifferAreNamed) {
   const Tensor a = Tensor::zeros({100, 784}), b = Tensor::zeros({785, 784});
-  EXPECT_EQ(message_of([&] { matmul(a, b); }),
+  EXPECT_EQ(error_of([&] { matmul(a, b); }),
             "[matmul] inner sizes differ: (100, 784) x (785, 784)");
-  EXPECT_EQ(message_of([&] { matmul(Var(b), transposed(Var::leaf(transpose(a)))); }),
+  EXPECT_EQ(error_of([&] { matmul(Var(b), transposed(Var::leaf(transpose(a)))); }),
             "[matmul] inner sizes differ: (785, 784) x (784, 100)^T");
-  EXPECT_EQ(message_of([&] { matmul(transposed(a), transposed(b)); }),
+  EXPECT_EQ(error_of([&] { matmul(transposed(a), transposed(b)); }),
             "[matmul] inner sizes differ: (100, 784)^T x (785, 784)^T");
 }
 
 TEST(Matmul, OperandsThatAreNoMatricesAreNamed) {
   const Tensor vector = normal({3}), matrix = normal({3, 2}), cube = normal({2, 2, 3});
-  EXPECT_EQ(message_of([&] { matmul(vector, matrix); }),
+  EXPECT_EQ(error_of([&] { matmul(vector, matrix); }),
             "[matmul] two matrices expected: (3) x (3, 2)");
-  EXPECT_EQ(message_of([&] { matmul(Var(matrix), transposed(Var(cube))); }),
+  EXPECT_EQ(error_of([&] { matmul(Var(matrix), transposed(Var(cube))); }),
             "[matmul] two matrices expected: (3, 2) x (2, 2, 3)");
-  EXPECT_EQ(message_of([] { matmul(Tensor(1), Tensor()); }),
+  EXPECT_EQ(error_of([] { matmul(Tensor(1), Tensor()); }),
             "[matmul] two matrices expected: () x ()");
 }
 
@@ -247,11 +226,11 @@ TEST(MatmulInto, ItsOwnOperandReadsTheOldValues) {
 
 TEST(MatmulInto, APlaceOfAnotherShapeIsNamedAndLeftAlone) {
   Tensor y = Tensor::full({4, 2}, 7);
-  EXPECT_EQ(message_of([&] {
+  EXPECT_EQ(error_of([&] {
               matmul_into(y, 0, normal({2, 3}), normal({3, 4}));
             }),
             "[matmul] the product has the shape (2, 4), its place (4, 2)");
-  EXPECT_EQ(message_of([&] {
+  EXPECT_EQ(error_of([&] {
               matmul_into(y, 1, transposed(normal({3, 8})), normal({3, 1}));
             }),
             "[matmul] the product has the shape (8, 1), its place (4, 2)");

@@ -1,8 +1,6 @@
 // Every reduction, over every subset of axes, against a plain loop over each result's elements.
 #include "ops/reduce.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <limits>
 
@@ -10,6 +8,7 @@
 #include "engine/parallel.h"
 #include "engine/random.h"
 #include "ops/pointwise.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -108,22 +107,6 @@ Tensor with_peaks(const Shape& shape, const std::vector<int>& axes) {
   return x;
 }
 
-template <class F>
-std::string message_of(F f) {
-  try {
-    f();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "nothing was thrown";
-}
-
-struct WithThreads {
-  explicit WithThreads(int count) : before(threads()) { set_threads(count); }
-  ~WithThreads() { set_threads(before); }
-  int before;
-};
-
 TEST(Reduction, ValuesAreThoseOfAPlainLoop) {
   for (const Shape& shape : all_shapes())
     for (const auto& axes : subsets_of_axes(shape.rank())) {
@@ -182,13 +165,8 @@ TEST(Reduction, HasTheSameBitsOnAnyNumberOfThreads) {
     for (const auto& axes : subsets_of_axes(shape.rank()))
       for (const Case& c : cases) {
         const Tensor x = normal(shape);
-        const auto on_threads = [&](int count) {
-          const WithThreads with(count);
-          return c.op(x, axes, false).value().values();
-        };
-        const std::vector<Real> alone = on_threads(1);
-        EXPECT_EQ(alone, on_threads(2)) << c.name << " of " << shape;
-        EXPECT_EQ(alone, on_threads(3)) << c.name << " of " << shape;
+        SCOPED_TRACE(c.name);
+        expect_same_bits_on_any_threads([&] { return std::vector{c.op(x, axes, false).value()}; });
       }
 }
 
@@ -208,9 +186,9 @@ TEST(Reduction, OfAnEmptySetFailsUnlessItIsASum) {
   const Tensor x = Tensor::empty({0, 3});
   EXPECT_EQ(sum(x).item(), 0);
   EXPECT_EQ(sum(x, {0}).values(), std::vector<Real>(3, 0));
-  EXPECT_EQ(message_of([&] { mean(x); }), "[mean] no elements to reduce in the shape (0, 3)");
-  EXPECT_EQ(message_of([&] { max(x, {0}); }), "[max] no elements to reduce in the shape (0, 3)");
-  EXPECT_EQ(message_of([&] { logsumexp(Var(x)); }),
+  EXPECT_EQ(error_of([&] { mean(x); }), "[mean] no elements to reduce in the shape (0, 3)");
+  EXPECT_EQ(error_of([&] { max(x, {0}); }), "[max] no elements to reduce in the shape (0, 3)");
+  EXPECT_EQ(error_of([&] { logsumexp(Var(x)); }),
             "[logsumexp] no elements to reduce in the shape (0, 3)");
 }
 
@@ -225,9 +203,9 @@ TEST(Reduction, OfNoSetsIsNoResults) {
 
 TEST(Reduction, WrongAxesAreNamed) {
   const Tensor x = Tensor::zeros({2, 3});
-  EXPECT_EQ(message_of([&] { sum(x, {3}); }), "[sum] no axis 3 in the shape (2, 3)");
-  EXPECT_EQ(message_of([&] { mean(x, {-3}); }), "[mean] no axis -3 in the shape (2, 3)");
-  EXPECT_EQ(message_of([&] {
+  EXPECT_EQ(error_of([&] { sum(x, {3}); }), "[sum] no axis 3 in the shape (2, 3)");
+  EXPECT_EQ(error_of([&] { mean(x, {-3}); }), "[mean] no axis -3 in the shape (2, 3)");
+  EXPECT_EQ(error_of([&] {
               max(Var(x), {1, -1});
             }),
             "[max] axis -1 of the shape (2, 3) is named twice");
@@ -303,7 +281,7 @@ TEST(SumExamples, KeepsOnlyTheFirstAxis) {
   EXPECT_EQ(sum_examples(normal({5})).values(), normal({5}).values());
   EXPECT_EQ(sum_examples(Tensor::empty({0, 4})).shape(), Shape({0}));
   EXPECT_EQ(sum_examples(Tensor::empty({4, 0})).values(), std::vector<Real>(4, 0));
-  EXPECT_EQ(message_of([] { sum_examples(Var(Tensor(1))); }),
+  EXPECT_EQ(error_of([] { sum_examples(Var(Tensor(1))); }),
             "[sum_examples] a scalar has no axis of examples");
 }
 

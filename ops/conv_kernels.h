@@ -1,0 +1,55 @@
+// The two ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
+#pragma once
+
+#include <functional>
+
+#include "ops/conv.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct ConvGeometry {
+  Index B, C, H, W;  // x
+  Index O, K, L;     // w
+  Index Ho, Wo;      // y
+  Conv2d pad;
+
+  // Fails, for conv2d, where the shapes do not fit.
+  ConvGeometry(const Shape& x, const Shape& w, const Conv2d& options);
+
+  Index taps() const { return K * L; }
+  Index in_pixels() const { return H * W; }
+  Index out_pixels() const { return Ho * Wo; }
+  Shape output() const { return {B, O, Ho, Wo}; }
+  bool can_flip() const {
+    return pad.stride == 1 && std::max(pad.top, pad.bottom) < K &&
+           std::max(pad.left, pad.right) < L;
+  }
+  Conv2d flipped() const {
+    return {1, K - 1 - pad.top, L - 1 - pad.left, K - 1 - pad.bottom, L - 1 - pad.right};
+  }
+  bool direct() const { return can_flip() && Ho == H && Wo == W && C * O <= 512; }
+  // Copies nothing for a kernel of one tap.
+  bool pointwise() const { return taps() == 1 && pad.stride == 1 && Ho == H && Wo == W; }
+};
+
+// ---- conv_direct.cpp: few channels, outputs as large as the inputs ------------------------------
+
+Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
+Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
+
+// ---- conv_unfolded.cpp: products of matrices ----------------------------------------------------
+
+Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
+Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
+                               const ConvGeometry& g);
+Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
+
+// ---- For both: groups of images are the tasks, cut by shape alone -------------------------------
+
+constexpr Index images_at_once = 4;  // of a cheap pass over whole images
+
+// Adds up one tensor per group of images, in order: body(first image, count, sum) fills each.
+Tensor sum_over_groups(const Shape& shape, Index images, Index group,
+                       const std::function<void(Index, Index, Real*)>& body);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

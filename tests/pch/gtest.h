@@ -1,2 +1,0 @@
-// Precompiled: what every test includes and is slow to read.
-#include <gtest/gtest.h>
