@@ -6,11 +6,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// (B, C, H, W) <-> (B, 4 C, H / 2, W / 2); channel 4 c + 2 i + j holds row i, column j of the
-// blocks of channel c. These fail for an odd height or width, and for channels not in fours.
-Var space_to_depth(const Var& x);
-Var depth_to_space(const Var& x);
-
 class Squeeze : public Flow {
  public:
   Out forward(const Var& x, Pass& pass) const override;

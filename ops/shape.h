@@ -49,4 +49,12 @@ Var flip(const Var& x, const std::vector<int>& axes);
 Tensor broadcast_to(const Tensor& x, const Shape& shape);
 Var broadcast_to(const Var& x, const Shape& shape);
 
+// Each 2 x 2 block of pixels becomes 4 channels: (B, C, H, W) -> (B, 4 C, H / 2, W / 2), where
+// channel 4 c + 2 i + j holds row i, column j of the blocks of channel c. H and W must be even.
+Tensor space_to_depth(const Tensor& x);
+Var space_to_depth(const Var& x);
+// And back; the channels must come in fours.
+Tensor depth_to_space(const Tensor& x);
+Var depth_to_space(const Var& x);
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

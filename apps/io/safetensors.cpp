@@ -26,9 +26,11 @@ static constexpr const char* metadata_key = "__metadata__";
 
 namespace {
 
+enum class Stored { F32, F64, I64 };
+
 struct Entry {
   std::string name;
-  Bytes element_bytes = 0;
+  Stored stored = Stored::F32;
   Shape shape;
   Bytes begin = 0, end = 0;  // within the data
 };
@@ -124,11 +126,11 @@ static std::vector<Bytes> sizes_field(const std::string& where, const std::strin
   return value.get<std::vector<Bytes>>();
 }
 
-static Bytes parse_element_bytes(const std::string& where, const std::string& name,
-                                 const Json& info) {
+static Stored parse_dtype(const std::string& where, const std::string& name, const Json& info) {
   const Json& dtype = field(where, name, info, "dtype");
-  if (dtype == "F32") return 4;
-  if (dtype == "F64") return 8;
+  if (dtype == "F32") return Stored::F32;
+  if (dtype == "F64") return Stored::F64;
+  if (dtype == "I64" && field(where, name, info, "shape").empty()) return Stored::I64;  // a flag
   fail(where, "tensor ", quoted(name), " has the dtype ",
        dtype.is_string() ? quoted(dtype.get<std::string>()) : dtype.type_name(),
        ", expected F32 or F64; convert it before saving");
@@ -151,7 +153,7 @@ static Shape parse_shape(const std::string& where, const std::string& name, cons
 
 static Entry parse_entry(const std::string& where, const std::string& name, const Json& info,
                          Bytes data_bytes) {
-  Entry entry{name, parse_element_bytes(where, name, info), parse_shape(where, name, info)};
+  Entry entry{name, parse_dtype(where, name, info), parse_shape(where, name, info)};
   const std::vector<Bytes> offsets = sizes_field(where, name, info, "data_offsets");
   if (offsets.size() != 2)
     fail(where, "tensor ", quoted(name), " has ", offsets.size(),
@@ -163,7 +165,8 @@ static Entry parse_entry(const std::string& where, const std::string& name, cons
   if (entry.end > data_bytes)
     fail(where, "tensor ", quoted(name), " ends at byte ", entry.end, " of the data, expected at ",
          "most ", data_bytes, " as the file holds no more; was it copied whole?");
-  const Bytes expected = static_cast<Bytes>(entry.shape.size()) * entry.element_bytes;
+  const Bytes element_bytes = entry.stored == Stored::F32 ? 4 : 8;
+  const Bytes expected = static_cast<Bytes>(entry.shape.size()) * element_bytes;
   if (entry.end - entry.begin != expected)
     fail(where, "tensor ", quoted(name), " has ", entry.end - entry.begin,
          " bytes of data, expected ", expected, " for the shape ", entry.shape,
@@ -188,12 +191,12 @@ static void check_coverage(const std::string& where, std::vector<Entry> entries,
          "none; is the file damaged?");
 }
 
-template <class Stored>
+template <class T>
 static Tensor decode(const Shape& shape, const char* data) {
   Tensor out = Tensor::empty(shape);
   parallel_for(out.size(), elements_per_chunk, [=, y = out.mutable_data()](Index i, Index end) {
     for (; i < end; ++i) {
-      Stored value;
+      T value;
       std::memcpy(&value, data + i * static_cast<Index>(sizeof value), sizeof value);
       y[i] = static_cast<Real>(value);
     }
@@ -214,9 +217,12 @@ TensorFile load_safetensors(const std::filesystem::path& path) {
       entries.push_back(parse_entry(where, name, info, data.size()));
   }
   check_coverage(where, entries, data.size());
-  for (const auto& [name, element_bytes, shape, begin, end] : entries)
-    out.tensors[name] = element_bytes == sizeof(float) ? decode<float>(shape, data.data() + begin)
-                                                       : decode<double>(shape, data.data() + begin);
+  for (const auto& [name, stored, shape, begin, end] : entries) {
+    const char* from = data.data() + begin;
+    out.tensors[name] = stored == Stored::F32   ? decode<float>(shape, from)
+                        : stored == Stored::F64 ? decode<double>(shape, from)
+                                                : decode<std::int64_t>(shape, from);
+  }
   return out;
 }
 

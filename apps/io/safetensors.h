@@ -20,7 +20,7 @@ struct TensorFile {
   std::map<std::string, std::string> metadata;  // the header's "__metadata__"; valid UTF-8
 };
 
-// F32 and F64, converted to Real; NaN and infinity load like any value. Throws an Error naming the
+// F32, F64 and scalars of I64, converted to Real; NaN and infinity load like any value. Throws an Error naming the
 // file, what was found and what was expected when the file breaks the format in any way, or holds
 // another dtype or more than Shape::max_rank axes.
 TensorFile load_safetensors(const std::filesystem::path& path);

@@ -46,6 +46,56 @@ TEST(Model, ParametersAreNamedAsInTheAuthorsStateDict) {
             "4.weight_fwd 4.bias_fwd 5.alpha_logit 6.weight_fwd 6.bias_fwd ");
 }
 
+// As PyTorch lists them: parameters, buffers, and what of the authors' buffers means nothing here.
+std::string state_dict_of(const std::string& experiment) {
+  Config config = find_experiment(experiment).config;
+  config.num_blocks = 2, config.block_size = 1, config.width = 4;
+  const Model model(config, small_image);
+  std::string all;
+  for (const auto& [name, parameter] : model.flow().parameters())
+    if (name[0] == '4' || name[0] == '5') all += name + " ";
+  all += "| ";
+  for (const auto& [name, buffer] : model.flow().buffers())
+    if (name[0] == '4' || name[0] == '5') all += name + " ";
+  for (const std::string& name : model.flow().ignored_names())
+    if (name[0] == '4' || name[0] == '5') all += name + " ";
+  return all;
+}
+
+TEST(Model, OfEveryKindHasTheNamesOfTheAuthorsStateDict) {
+  const std::string spline =
+      "5.unnormalized_widths 5.unnormalized_heights 5.unnormalized_derivatives ";
+  EXPECT_EQ(state_dict_of("selfnorm_cnn_mnist"),
+            "4.weight_fwd 4.bias_fwd 4.weight_inv " + spline + "| ");
+  EXPECT_EQ(state_dict_of("exact_cnn_mnist"),
+            "4.weight_fwd 4.bias_fwd " + spline + "| 4.weight_inv ");
+  EXPECT_EQ(state_dict_of("emerging_cnn_mnist"),
+            "4.transformations.0.W 4.transformations.1.weight 4.transformations.1.bias "
+            "4.transformations.3.weight 4.transformations.3.bias " +
+                spline + "| 4.transformations.1.mask 4.transformations.3.mask ");
+  EXPECT_EQ(state_dict_of("exponential_cnn_mnist"),
+            "4.kernel_orig 4.pre_transform_bias 4.post_transform_bias 4.conv1x1.W " + spline +
+                "| 4.kernel_u 4.kernel_v 4.kernel_sigma ");
+  EXPECT_EQ(state_dict_of("conv1x1_glow_mnist"),
+            "5.translation 5.log_scale | 5.initialized ");  // 4 is the squeeze
+}
+
+TEST(Model, GlowIsMadeOfActnormConvolutionAndCoupling) {
+  Config config = find_experiment("geco_selfnorm_glow_mnist").config;
+  config.num_blocks = 2, config.block_size = 1, config.width = 4;
+  const Model model(config, small_image);
+  std::vector<std::string> names;
+  for (const auto& [name, parameter] : model.flow().parameters()) names.push_back(name);
+  const auto has = [&](const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const char* name :
+       {"5.translation", "6.weight_fwd", "7.net.4.logs", "8.transform.net.0.weight", "10.log_scale",
+        "11.bias_fwd", "12.net.2.bias"})
+    EXPECT_TRUE(has(name)) << name;
+  EXPECT_EQ(parameter_of(model, "6.weight_fwd").shape(), (Shape{4, 4, 5, 5}));
+}
+
 TEST(Model, CountsItsParameters) {
   EXPECT_EQ(Model(small_config("exact"), small_image).parameter_count(), 2 * (D * D + D));
   EXPECT_EQ(Model(small_config(), small_image).parameter_count(), 2 * (2 * D * D + D));

@@ -13,15 +13,6 @@
 #include "ops/pointwise.h"
 #include "tests/check.h"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BACKFLOW_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define BACKFLOW_SANITIZED
-#endif
-
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 

@@ -8,15 +8,6 @@
 #include <thread>
 #include <vector>
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define BACKFLOW_SANITIZED
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define BACKFLOW_SANITIZED
-#endif
-
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 

@@ -153,6 +153,16 @@ TEST(SelfNormalizingConvolution, TrainingAndLearnedSamplingFactoriseNothing) {
   EXPECT_EQ(ConvLU::count() + LU::count(), before);
 }
 
+TEST(ConvolutionFlows, NeedNoDenseFactorization) {
+  const Exact flow(near_dirac({4, 4, 3, 3}, 1, 0.05), Tensor::zeros({4}));
+  const Tensor x = normal({2, 4, 14, 14}, 2);
+  const Index before = LU::count();
+  const Out out = flow.forward(x);
+  backward(sum(out.logdet));
+  flow.inverse(x);
+  EXPECT_EQ(LU::count(), before);
+}
+
 TEST(Sequential, FactorisesItsLayersBeforeTheWalk) {
   std::vector<std::unique_ptr<Flow>> layers;
   for (int i = 0; i < 5; ++i)

@@ -45,11 +45,11 @@ TEST(Squeeze, WrongShapesAreNamed) {
   EXPECT_EQ(error_of([] {
               Squeeze().forward(Tensor::zeros({2, 1, 7, 4}));
             }),
-            "[squeeze] images of even height and width expected, the shape is (2, 1, 7, 4)");
+            "[space_to_depth] images of even height and width expected, the shape is (2, 1, 7, 4)");
   EXPECT_EQ(error_of([] {
               Unsqueeze().forward(Tensor::zeros({2, 6, 7, 4}));
             }),
-            "[squeeze] channels in fours expected, the shape is (2, 6, 7, 4)");
+            "[depth_to_space] channels in fours expected, the shape is (2, 6, 7, 4)");
 }
 
 // ---- Actnorm ------------------------------------------------------------------------------------

@@ -207,6 +207,18 @@ TEST(Safetensors, TooManyAxesAreRefused) {
       "7 axes", "at most 6");
 }
 
+// PyTorch's flags, like an actnorm's `initialized`.
+TEST(Safetensors, WholeScalarsAreConvertedToReal) {
+  const TensorFile file = load_header(R"({"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]}})",
+                                      bytes_of(std::vector<double>{0}));
+  EXPECT_EQ(file.tensors.at("a").item(), 0);
+  const std::string one("\x01\0\0\0\0\0\0\0", 8);
+  EXPECT_EQ(load_header(R"({"a":{"dtype":"I64","shape":[],"data_offsets":[0,8]}})", one)
+                .tensors.at("a")
+                .item(),
+            1);
+}
+
 TEST(Safetensors, OtherDtypesAreRefused) {
   expect_message(
       message_of_header(R"({"steps":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}})", 8),
