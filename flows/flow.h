@@ -21,7 +21,7 @@ enum class Inverse { learned, exact };  // of layers that have both
 struct AuxiliaryLoss {
   Var value;  // a scalar, to be minimised
   double weight;
-  std::function<void(double value)> adapt;  // to be called, if set, once its gradient was taken
+  std::function<void(double value)> adapt = nullptr;  // to be called once its gradient was taken
 };
 
 // Where a split prior going back finds what it factored out: random normal numbers.

