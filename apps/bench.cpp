@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "apps/step.h"
+#include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 
@@ -20,28 +21,38 @@ double milliseconds(Work work) {
       .count();
 }
 
-// Like a layer of the model: the product of its value, that of the gradient of its input and that
-// of its weights. Of the largest product a step needs, batch and pixels being columns alike.
+// The layer with the most work: its value, the gradient of its input and that of its weights.
 class LayerProducts {
  public:
-  LayerProducts(const NecessaryProducts& shape, Index batch)
-      : random_(1),
-        W_(random_.normal({shape.rows, shape.inner})),
-        X_(random_.normal({batch * shape.columns, shape.inner})),
-        Z_(Tensor::empty({batch * shape.columns, shape.rows})),
-        dX_(Tensor::empty(X_.shape())),
-        dW_(Tensor::empty(W_.shape())) {}
+  LayerProducts(const NecessaryProducts& largest, Index batch)
+      : w_(Random(1).normal(largest.w)), x_(Random(2).normal(with_batch(largest.x, batch))) {}
 
   void run() {
-    matmul_into(Z_, 0, X_, transposed(W_));
-    matmul_into(dX_, 0, Z_, W_);
-    matmul_into(dW_, 0, transposed(Z_), X_);
+    if (w_.rank() == 2) {
+      const Tensor z = matmul(x_, transposed(w_));
+      matmul(z, w_);
+      matmul(transposed(z), x_);
+    } else {
+      const Index K = w_.size(2), L = w_.size(3);
+      const Conv2d padded{1, K / 2, L / 2, (K - 1) / 2, (L - 1) / 2};
+      const Tensor z = conv2d(x_, w_, padded);
+      conv2d_input_gradient(z, w_, x_.shape(), padded);
+      conv2d_weight_gradient(z, x_, w_.shape(), padded);
+    }
   }
-  double flop() const { return 3 * 2.0 * X_.size() * W_.size(0); }
+  double flop() const {
+    const Index places = w_.rank() == 2 ? x_.size(0) : x_.size() / x_.size(1);
+    return 3 * 2.0 * places * w_.size();
+  }
 
  private:
-  Random random_;
-  Tensor W_, X_, Z_, dX_, dW_;
+  static Shape with_batch(const Shape& example, Index batch) {
+    Shape shape{batch};
+    for (Index size : example) shape.push_back(size);
+    return shape;
+  }
+
+  Tensor w_, x_;
 };
 
 // Adam on as many parameters as the model has, without the model.
@@ -72,8 +83,8 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps) {
   const Tensor pixels = pointwise(images, [](Real u) { return std::floor(256 * u); });
   Pass pass;
   const NecessaryProducts& necessary = model.necessary_products();
-  const Index live = memory_use().live_bytes, per_image = necessary.columns * necessary.inner;
-  LayerProducts products(necessary, std::clamp<Index>(4'000'000 / per_image, 1, config.batch_size));
+  const Index live = memory_use().live_bytes;
+  LayerProducts products(necessary, std::min<Index>(config.batch_size, 100));
   OptimizerPass optimizer_pass(model.parameter_count());
   const Index beside = memory_use().live_bytes - live;  // what only the floor needs
 

@@ -147,7 +147,7 @@ class Builder {
     // Self-normalizing: z, R z, W^T d_z, R^T e, dW, dR. Relative gradient: z, W^T z, W^T d_z, dW.
     // Exact: z, W^T d_z, dW, and 2 D^3 for an LU and an inverse.
     const int count = c_.layer == "self_normalizing" ? 6 : c_.layer == "exact" ? 3 : 4;
-    count_product(count, 1, D, D);
+    count_product(count, {D}, {D, D});
     if (c_.layer == "exact") products.flop_per_step += 2.0 * D * D * D;
   }
 
@@ -166,7 +166,7 @@ class Builder {
       for (Index c = 0; c < C_; ++c) W.mutable_data()[((c * C_ + c) * K + K / 2) * K + K / 2] += 1;
     }
     add_linear(W, flip_kernel(W), normal(r, 2, {C_}) * standard_deviation(noise));
-    count_product(c_.layer == "self_normalizing" ? 6 : 3, C_, C_ * K * K, H_ * W_);
+    count_conv(c_.layer == "self_normalizing" ? 6 : 3, shape);
   }
 
   void add_linear(const Tensor& W, const Tensor& R, const Tensor& b) {
@@ -178,33 +178,36 @@ class Builder {
   void convolution() {
     if (c_.layer == "emerging") {
       add<Emerging>(C_, random());
-      count_product(3, C_, C_, H_ * W_);
-      count_product(2 * 3, C_, C_ * 4, H_ * W_);
+      count_conv(3, {C_, C_, 1, 1});
+      count_conv(2 * 3, {C_, C_, 2, 2});
     } else if (c_.layer == "exponential") {
       constexpr int terms = 6;
       add<ConvExponential>(C_, H_, W_, random());
-      count_product(3, C_, C_, H_ * W_);
-      count_product(3 * terms, C_, C_ * 9, H_ * W_);
+      count_conv(3, {C_, C_, 1, 1});
+      count_conv(3 * terms, {C_, C_, 3, 3});
     } else if (c_.layer == "conv1x1") {
       add<Conv1x1>(random_orthogonal(C_, random()));
-      count_product(3, C_, C_, H_ * W_);
+      count_conv(3, {C_, C_, 1, 1});
     } else {
       same_convolution();
     }
   }
 
-  void count_product(int times, Index rows, Index inner, Index columns) {
-    const double flop = 2.0 * rows * inner * columns;
-    products.flop_per_example += times * flop;
-    if (flop > 2.0 * products.rows * products.inner * products.columns)
-      products.rows = rows, products.inner = inner, products.columns = columns;
+  void count_product(int times, const Shape& x, const Shape& w) {
+    const auto flop = [](const Shape& x, const Shape& w) {
+      return w.rank() == 0 ? 0 : 2.0 * w.size() * (w.rank() == 4 ? x[1] * x[2] : 1);
+    };
+    products.flop_per_example += times * flop(x, w);
+    if (flop(x, w) > flop(products.x, products.w)) products.x = x, products.w = w;
   }
+
+  void count_conv(int times, const Shape& w) { count_product(times, {w[1], H_, W_}, w); }
 
   // Value, gradient of the input, gradient of the weights.
   void count_coupling() {
-    count_product(3, c_.width, C_ / 2 * 9, H_ * W_);
-    count_product(3, c_.width, c_.width, H_ * W_);
-    count_product(3, C_, c_.width * 9, H_ * W_);
+    count_conv(3, {c_.width, C_ / 2, 3, 3});
+    count_conv(3, {c_.width, c_.width, 1, 1});
+    count_conv(3, {C_, c_.width, 3, 3});
   }
 
   static constexpr std::size_t preprocessing_layers = 4;

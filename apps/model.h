@@ -16,8 +16,7 @@ ImageShape image_shape_of(const std::string& dataset);
 // The products of matrices, or convolutions, that training cannot do without.
 struct NecessaryProducts {
   double flop_per_example = 0, flop_per_step = 0;
-  // The largest for one example: (rows, inner) x (inner, columns).
-  Index rows = 1, inner = 1, columns = 1;
+  Shape x, w;  // of the largest: one example, (D) or (C, H, W), and weights for matmul or conv2d
 
   double flop(Index batch) const {
     return static_cast<double>(batch) * flop_per_example + flop_per_step;
