@@ -38,6 +38,11 @@ Tensor normalized(const Tensor& x) {
   return x * (1 / std::max<Real>(std::sqrt(sum(x * x).item()), Real(1e-12)));
 }
 
+// The tensor number `which` of a layer.
+Tensor flat_normal(const Random& random, std::uint32_t which, Index size) {
+  return random.normal({1, size}, which << 16).reshape({size});
+}
+
 Var centre_taps(const Var& kernel) {
   const Index C = kernel.size(0), taps = kernel.size() / (C * C);
   const Var centre = slice(reshape(kernel, {C, C, taps}), 2, taps / 2, taps / 2 + 1);
@@ -83,8 +88,8 @@ ConvExponential::ConvExponential(Index channels, Index height, Index width, cons
       before_(add_parameter("pre_transform_bias", Tensor::zeros({1, channels, height, width}))),
       after_(add_parameter("post_transform_bias", Tensor::zeros({1, channels, height, width}))),
       conv1x1_(make_conv1x1(channels, random)),
-      u_(add_buffer("kernel_u", normalized(random.normal({1, channels, height, width}, 2u << 16)))),
-      v_(add_buffer("kernel_v", normalized(random.normal({1, channels, height, width}, 3u << 16)))),
+      u_(add_buffer("kernel_u", normalized(flat_normal(random, 2, channels * height * width)))),
+      v_(add_buffer("kernel_v", normalized(flat_normal(random, 3, channels * height * width)))),
       sigma_(add_buffer("kernel_sigma", Tensor(Real(1)))) {
   add_module("conv1x1", *conv1x1_);
 }
@@ -92,12 +97,15 @@ ConvExponential::ConvExponential(Index channels, Index height, Index width, cons
 void ConvExponential::power_iteration() const {
   const Tensor& K = kernel_.value();
   const Conv2d same = Conv2d::same(K.shape());
-  v_ = normalized(conv2d_input_gradient(u_, K, v_.shape(), same));
-  u_ = normalized(conv2d(v_, K, same));
+  const Shape image = before_.shape(), flat = u_.shape();
+  v_ = normalized(conv2d_input_gradient(u_.reshape(image), K, image, same)).reshape(flat);
+  u_ = normalized(conv2d(v_.reshape(image), K, same)).reshape(flat);
 }
 
 Var ConvExponential::normalized_kernel() const {
-  const Var sigma = sum(conv2d(v_, kernel_, Conv2d::same(kernel_.shape())) * u_);
+  const Conv2d same = Conv2d::same(kernel_.shape());
+  const Shape image = before_.shape();
+  const Var sigma = sum(conv2d(v_.reshape(image), kernel_, same) * u_.reshape(image));
   sigma_ = sigma.value();
   const Var excess = sigma.item() > largest_norm ? sigma * (1 / largest_norm) : Var(Real(1));
   return kernel_ / (excess + 1e-5);

@@ -20,9 +20,9 @@ struct TensorFile {
   std::map<std::string, std::string> metadata;  // the header's "__metadata__"; valid UTF-8
 };
 
-// F32, F64 and scalars of I64, converted to Real; NaN and infinity load like any value. Throws an Error naming the
-// file, what was found and what was expected when the file breaks the format in any way, or holds
-// another dtype or more than Shape::max_rank axes.
+// F32, F64 and scalars of I64, converted to Real; NaN and infinity load like any value. Throws an
+// Error naming the file, what was found and what was expected when the file breaks the format in
+// any way, or holds another dtype or more than Shape::max_rank axes.
 TensorFile load_safetensors(const std::filesystem::path& path);
 
 // As F32 or F64, whichever Real is. The same tensors and metadata give the same bytes. Atomic.

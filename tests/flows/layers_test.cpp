@@ -262,6 +262,12 @@ TEST(ConvExponential, IsAFlow) {
   }
 }
 
+TEST(ConvExponential, KeepsItsVectorsFlatAsTheAuthorsDo) {
+  const ConvExponential flow(2, 3, 4, Random(1));
+  for (const auto& [name, buffer] : flow.buffers())
+    EXPECT_EQ(buffer->shape(), name == "kernel_sigma" ? Shape{} : Shape{24}) << name;
+}
+
 TEST(ConvExponential, TakesReflectionsAbove64Channels) {
   const ConvExponential flow(65, 2, 2, Random(1));
   EXPECT_EQ(names_of(flow)[3], "conv1x1.V");
