@@ -11,6 +11,7 @@
 #include "apps/interrupt.h"
 #include "apps/io/curve.h"
 #include "apps/io/datasets.h"
+#include "apps/io/png.h"
 #include "apps/pictures.h"
 #include "apps/progress.h"
 #include "apps/run_directory.h"
@@ -103,7 +104,9 @@ class Training {
   EpochMetrics evaluate_epoch();
   double exact_nll(const ImageSet& images, Split split) const;
   Diverged diverged(const std::string& where, const Error& cause) const;
-  void save_pictures() const;
+  void save_pictures();
+  template <class Action>
+  void draw(const Action& action);
   void save(const fs::path& path) const {
     save_checkpoint(path, config_, model_, *optimizer_, position_);
   }
@@ -260,11 +263,24 @@ Diverged Training::diverged(const std::string& where, const Error& cause) const 
                   "; the last good checkpoint is kept: " + run_.last().string());
 }
 
-void Training::save_pictures() const {
-  save_samples(run_.samples(epoch()), model_, {});
+// The inverse of a deep model in its youth may leave the range of numbers: that costs a picture,
+// but is no reason to stop.
+template <class Action>
+void Training::draw(const Action& action) try {
+  action();
+} catch (const NotFinite& error) {
+  progress_->clear();
+  std::fprintf(stderr, "epoch %lld, a picture is left out: %s\n", static_cast<long long>(epoch()),
+               error.what());
+}
+
+void Training::save_pictures() {
+  draw([&] { save_samples(run_.samples(epoch()), model_, {}); });
   std::vector<std::uint32_t> first(std::min<Index>(10, images_.validation.count()));
   std::iota(first.begin(), first.end(), 0u);
-  save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
+  draw([&] {
+    save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
+  });
   plot_curve(run_.metrics(), run_.curve(), options_.experiment,
              experiment_.paper_nll
                  ? std::optional(ReferenceLine{*experiment_.paper_nll,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <sstream>
 #include <string>
 
 #include "apps/io/atomic_file.h"
@@ -139,9 +140,12 @@ Picture decode_png(std::string_view bytes, int channels, const std::string& wher
 // ---- Many images in one picture ---------------------------------------------------------------
 
 static std::uint8_t to_byte(Real value) {
-  if (!std::isfinite(value))
-    fail("image_grid", "found the pixel value ", value,
-         ", expected finite numbers; has the model diverged?");
+  if (!std::isfinite(value)) {
+    std::ostringstream message;
+    message << "[image_grid] found the pixel value " << value
+            << ", expected finite numbers; has the model diverged?";
+    throw NotFinite(message.str());
+  }
   return static_cast<std::uint8_t>(std::lround(std::clamp<Real>(value, 0, 255)));
 }
 

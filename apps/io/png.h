@@ -17,6 +17,11 @@ struct Picture {
   std::vector<std::uint8_t> pixels;  // (height, width, channels)
 };
 
+// Of a pixel value.
+struct NotFinite : Error {
+  using Error::Error;
+};
+
 // Atomic. Throws an Error when the picture is not one or the file cannot be written.
 void write_png(const std::filesystem::path& path, const Picture& picture);
 
@@ -35,7 +40,7 @@ void to_planes(const std::uint8_t* interleaved, Index pixels, int channels, T* p
 
 // (n, 1 or 3, h, w) with values 0 to 255, rounded and clamped; row by row, `columns` in each, with
 // `padding` dark pixels around every image. Each value becomes a square of `scale` x `scale`.
-// Throws an Error when a value is not finite.
+// Throws NotFinite.
 Picture image_grid(const Tensor& images, int columns, int padding = 2, int scale = 1);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

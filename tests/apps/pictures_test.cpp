@@ -103,6 +103,7 @@ TEST(Samples, ThatAreNotFiniteAreRefusedAndNothingIsWritten) {
       Tensor::full({16, 16}, std::numeric_limits<Real>::quiet_NaN());
   expect_message(message_of([&] { save_samples(scratch / "x.png", model, {}); }), "nan",
                  "expected finite numbers", "diverged?");
+  EXPECT_THROW(save_samples(scratch / "x.png", model, {}), NotFinite);  // training goes on then
   EXPECT_EQ(scratch.files(), 0);
 }
 
