@@ -8,6 +8,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,10 +28,36 @@ void pause_briefly(int turn) {
   }
 }
 
+// The chunks of a job that a thread starts with: a contiguous part, the same one for every job of
+// that size, so that a thread finds in its own cache what it wrote there in the op before. Whoever
+// runs out of chunks takes those of the others.
+//
+// The ticket holds the job's number and how many chunks nobody has taken, so that a worker that
+// wakes late cannot take a chunk of a job that is over. Only a chunk taken keeps the job's fields
+// alive: before that, they may already belong to the next job.
+struct alignas(64) Share {
+  std::atomic<std::uint64_t> ticket = 0;
+  Index end = 0;
+
+  std::uint32_t job() const { return static_cast<std::uint32_t>(ticket.load() >> 32); }
+
+  void publish(std::uint32_t job, Index first_chunk, Index end_chunk) {
+    end = end_chunk;
+    ticket.store(static_cast<std::uint64_t>(job) << 32 | (end_chunk - first_chunk));
+  }
+  std::optional<Index> take(std::uint32_t job) {
+    std::uint64_t now = ticket.load(std::memory_order_acquire);
+    while (static_cast<std::uint32_t>(now >> 32) == job && static_cast<std::uint32_t>(now) > 0)
+      if (ticket.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel))
+        return end - static_cast<std::uint32_t>(now);
+    return std::nullopt;
+  }
+};
+
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this] { work(); });
+  explicit ThreadPool(int threads) : shares_(threads) {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
   }
   ~ThreadPool() {
     {
@@ -40,39 +67,44 @@ class ThreadPool {
     wake_.notify_all();
     for (std::thread& worker : workers_) worker.join();
   }
-  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+  int threads() const { return static_cast<int>(shares_.size()); }
 
   // False when another thread is using the pool.
   bool run(Index n, Index grain, const std::function<void(Index, Index)>& body) {
     std::unique_lock busy(running_, std::try_to_lock);
     if (!busy) return false;
-    n_ = n, grain_ = grain, body_ = &body, chunks_ = (n + grain - 1) / grain;
+    const Index chunks = (n + grain - 1) / grain, threads = this->threads();
+    n_ = n, grain_ = grain, body_ = &body;
     done_.store(0, std::memory_order_relaxed);
-    const std::uint64_t job = (ticket_.load() >> 32) + 1;
-    ticket_.store(job << 32 | chunks_);  // publishes the fields above
+    ++job_;
+    for (Index i = 0; i < threads; ++i)  // publishes the fields above
+      if (const Index first = chunks * i / threads, end = chunks * (i + 1) / threads; first < end)
+        shares_[i].publish(job_, first, end);
     if (sleepers_.load() > 0) {
       std::lock_guard lock(sleep_);
       wake_.notify_all();
     }
-    take_chunks(static_cast<std::uint32_t>(job));
-    for (int turn = 0; done_.load(std::memory_order_acquire) < chunks_; ++turn) pause_briefly(turn);
+    const Index left = chunks - run_chunks(0, job_, [](Index) {});
+    for (int turn = 0; done_.load(std::memory_order_acquire) < left; ++turn) pause_briefly(turn);
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
     return true;
   }
 
  private:
-  // The ticket holds the job's number and how many of its chunks nobody has taken, so that a worker
-  // that wakes late cannot take a chunk of a job that is over. Only a chunk taken keeps the job's
-  // fields alive: before that, they may already belong to the next job.
-  void take_chunks(std::uint32_t job) {
-    std::uint64_t ticket = ticket_.load(std::memory_order_acquire);
-    while (static_cast<std::uint32_t>(ticket >> 32) == job) {
-      const Index left = static_cast<std::uint32_t>(ticket);
-      if (left == 0) return;
-      if (!ticket_.compare_exchange_weak(ticket, ticket - 1, std::memory_order_acq_rel)) continue;
-      run_chunk(chunks_ - left);
-      ticket = ticket_.load(std::memory_order_acquire);
+  // One's own chunks, then those of the others. Says after each share how many are done.
+  template <class Done>
+  Index run_chunks(int thread, std::uint32_t job, const Done& done) {
+    Index total = 0;
+    for (int i = 0; i < threads(); ++i) {
+      Index count = 0;
+      while (const auto chunk = shares_[(thread + i) % threads()].take(job)) {
+        run_chunk(*chunk);
+        ++count;
+      }
+      if (count > 0) done(count);
+      total += count;
     }
+    return total;
   }
 
   void run_chunk(Index chunk) {
@@ -84,42 +116,41 @@ class ThreadPool {
       if (!error_) error_ = std::current_exception();
     }
     inside_chunk = false;
-    done_.fetch_add(1, std::memory_order_acq_rel);
   }
 
-  void work() {
+  void work(int thread) {
     std::uint32_t seen = 0;
     for (;;) {
-      seen = wait_for_job_after(seen);
+      seen = wait_for_job_after(seen, shares_[thread]);
       if (stopping_) return;
-      take_chunks(seen);
+      run_chunks(thread, seen,
+                 [this](Index count) { done_.fetch_add(count, std::memory_order_acq_rel); });
     }
   }
 
-  std::uint32_t current_job() const { return static_cast<std::uint32_t>(ticket_.load() >> 32); }
-
-  std::uint32_t wait_for_job_after(std::uint32_t seen) {
+  std::uint32_t wait_for_job_after(std::uint32_t seen, const Share& share) {
     for (int turn = 0; turn < 4000; ++turn) {  // some 50 to 100 microseconds
-      if (current_job() != seen) return current_job();
+      if (share.job() != seen) return share.job();
       pause_briefly(turn);
     }
     std::unique_lock lock(sleep_);
     ++sleepers_;
-    wake_.wait(lock, [&] { return stopping_ || current_job() != seen; });
+    wake_.wait(lock, [&] { return stopping_ || share.job() != seen; });
     --sleepers_;
-    return current_job();
+    return share.job();
   }
 
+  std::vector<Share> shares_;  // one per thread, the calling thread's first
   std::vector<std::thread> workers_;
   std::mutex running_, sleep_, error_mutex_;
   std::condition_variable wake_;
   std::atomic<bool> stopping_ = false;
   std::atomic<int> sleepers_ = 0;
-  std::atomic<std::uint64_t> ticket_ = 0;
-  std::atomic<Index> done_ = 0;
-  Index n_ = 0, grain_ = 0, chunks_ = 0;
+  std::uint32_t job_ = 0;
+  Index n_ = 0, grain_ = 0;
   const std::function<void(Index, Index)>* body_ = nullptr;
   std::exception_ptr error_;
+  alignas(64) std::atomic<Index> done_ = 0;  // chunks, by the workers
 };
 
 std::unique_ptr<ThreadPool>& pool() {
