@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "apps/step.h"
 #include "ops/conv.h"
@@ -72,9 +73,18 @@ class OptimizerPass : private Module {
   Gradients gradients_;
 };
 
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
 }  // namespace
 
-BenchReport bench(const Config& config, const ImageShape& image, Index steps) {
+double BenchReport::mean_ms() const {
+  return std::accumulate(step_ms.begin(), step_ms.end(), 0.0) / static_cast<double>(step_ms.size());
+}
+
+BenchReport bench(const Config& config, const ImageShape& image, Index steps, bool profiled) {
   constexpr Index uncounted = 3;
   constexpr double learning_rate = 1e-7;  // only the time counts: the model may stay as it is
   Model model(config, image);
@@ -95,17 +105,51 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps) {
     pass.noise =
         Random(config.seed, Purpose::dequantization, static_cast<std::uint32_t>(step + uncounted));
     if (step == 0) reset_peak_bytes();
-    const double ms = milliseconds(
-        [&] { training_step(model, *optimizer, config, pixels, pass, learning_rate); });
+    const double ms = milliseconds([&] {
+      std::optional<Profiler> profiler;
+      if (profiled && step >= 0) profiler.emplace(report.profile);
+      training_step(model, *optimizer, config, pixels, pass, learning_rate);
+    });
     if (step >= 0) report.step_ms.push_back(ms);
     products_ms = std::min(products_ms, milliseconds([&] { products.run(); }));
     pass_ms = std::min(pass_ms, milliseconds([&] { optimizer_pass.run(); }));
   }
   std::sort(report.step_ms.begin(), report.step_ms.end());
-  report.product_ms = necessary.flop(config.batch_size) * products_ms / products.flop();
+  report.necessary_flop = necessary.flop(config.batch_size);
+  report.product_ms = report.necessary_flop * products_ms / products.flop();
   report.optimizer_ms = pass_ms;
   report.peak_bytes = memory_use().peak_bytes - beside;
   return report;
+}
+
+std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape& image) {
+  const Model model(config, image);
+  const Tensor pixels =
+      Tensor::full({config.batch_size, image.channels, image.height, image.width}, 128);
+  Pass first;
+  first.mode = Mode::train;
+  first.noise = Random(config.seed, Purpose::dequantization);
+  model.density().objective(pixels, first);  // some layers learn their scale from the first batch
+  std::vector<SamplingTime> times;
+  for (const Inverse inverse : {Inverse::learned, Inverse::exact}) {
+    if (inverse == Inverse::learned && !model.has_learned_inverse()) continue;
+    for (const Index count : {1, 100}) {
+      Pass pass;
+      pass.inverse = inverse;
+      const auto draw = [&] {
+        model.density().sample(count, Random(config.seed, Purpose::sampling), 0.5, pass);
+      };
+      draw();
+      std::vector<double> ms;
+      double total = 0;
+      do {
+        ms.push_back(milliseconds(draw));
+        total += ms.back();
+      } while (total < 500 && ms.size() < 50);
+      times.push_back({inverse, count, median(std::move(ms))});
+    }
+  }
+  return times;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

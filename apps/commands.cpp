@@ -9,6 +9,7 @@
 #include "apps/checkpoint.h"
 #include "apps/filters.h"
 #include "apps/io/datasets.h"
+#include "apps/profile_table.h"
 #include "engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -148,30 +149,72 @@ void draw_filters(const FiltersCommand& command) {
 
 // ---- Speed ------------------------------------------------------------------------------------
 
+static Json as_json(const Profile& profile, Index steps) {
+  const double n = static_cast<double>(steps);
+  Json rows = Json::array();
+  for (const auto& [key, cost] : profile.slowest_first())
+    rows.push_back({{"op", key.op},
+                    {"phase", key.phase},
+                    {"ms", 1000 * cost.seconds / n},
+                    {"calls", static_cast<double>(cost.calls) / n},
+                    {"bytes", static_cast<double>(cost.bytes) / n}});
+  return rows;
+}
+
+static Json as_json(const BenchOptions& options, Index batch_size, const BenchReport& report,
+                    const std::vector<SamplingTime>& sampling) {
+  const auto& ms = report.step_ms;
+  Json samples = Json::array();
+  for (const SamplingTime& time : sampling)
+    samples.push_back({{"inverse", name_of(time.inverse)},
+                       {"samples", time.count},
+                       {"ms", time.ms},
+                       {"ms_per_sample", time.ms / static_cast<double>(time.count)}});
+  Json json{{"experiment", options.experiment},
+            {"threads", threads()},
+            {"batch_size", batch_size},
+            {"steps", options.steps},
+            {"ms_per_step",
+             {{"min", ms.front()},
+              {"median", report.median_ms()},
+              {"mean", report.mean_ms()},
+              {"max", ms.back()}}},
+            {"floor_ms", report.floor_ms()},
+            {"product_ms", report.product_ms},
+            {"optimizer_ms", report.optimizer_ms},
+            {"necessary_gflop", report.necessary_flop / 1e9},
+            {"gflops", report.step_gflops()},
+            {"product_gflops", report.product_gflops()},
+            {"peak_bytes", report.peak_bytes},
+            {"sampling", samples}};
+  if (options.profile) json["profile"] = as_json(report.profile, options.steps);
+  return json;
+}
+
 void bench_experiment(const BenchOptions& options) {
   Config config = find_experiment(options.experiment).config;
   for (const auto& [key, value] : options.assignments) set_field(config, key, value);
   validate(config);
   if (options.batch_size > 0) config.batch_size = options.batch_size;
-  const BenchReport report = bench(config, image_shape_of(config.dataset), options.steps);
-  const auto& ms = report.step_ms;
-  if (options.json)
-    return print(
-        {{"experiment", options.experiment},
-         {"threads", threads()},
-         {"batch_size", config.batch_size},
-         {"steps", options.steps},
-         {"ms_per_step", {{"min", ms.front()}, {"median", report.median_ms()}, {"max", ms.back()}}},
-         {"floor_ms", report.floor_ms()},
-         {"peak_bytes", report.peak_bytes}});
+  const ImageShape image = image_shape_of(config.dataset);
+  const BenchReport report = bench(config, image, options.steps, options.profile);
+  release_pooled_buffers();
+  const std::vector<SamplingTime> sampling = bench_sampling(config, image);
+  if (options.json) return print(as_json(options, config.batch_size, report, sampling));
   std::printf("%s, %d threads, batches of %lld, %lld steps\n", options.experiment.c_str(),
               threads(), number(config.batch_size), number(options.steps));
-  std::printf("ms per step: median %.2f, min %.2f, max %.2f\n", report.median_ms(), ms.front(),
-              ms.back());
+  std::printf("ms per step: median %.2f, min %.2f, max %.2f\n", report.median_ms(),
+              report.step_ms.front(), report.step_ms.back());
   std::printf("floor: %.2f ms (products %.2f, optimizer %.2f); the median is %.2f times that\n",
               report.floor_ms(), report.product_ms, report.optimizer_ms,
               report.median_ms() / report.floor_ms());
+  std::printf("products: %.2f GFLOP, at %.1f GFLOP/s over the whole step, %.1f alone\n",
+              report.necessary_flop / 1e9, report.step_gflops(), report.product_gflops());
   std::printf("peak memory of tensors: %.1f MB\n", static_cast<double>(report.peak_bytes) / 1e6);
+  for (const SamplingTime& time : sampling)
+    std::printf("sampling, %s inverse: %.3f ms per sample, %lld at once\n", name_of(time.inverse),
+                time.ms / static_cast<double>(time.count), number(time.count));
+  if (options.profile) print_profile(report.profile, options.steps, report.mean_ms());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -56,6 +56,7 @@ struct BenchOptions {
   std::vector<std::pair<std::string, std::string>> assignments;
   Index steps = 50;
   Index batch_size = 0;  // 0: the experiment's
+  bool profile = false;  // also what each op costs
   bool json = false;
 };
 void bench_experiment(const BenchOptions& options);

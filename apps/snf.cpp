@@ -182,6 +182,7 @@ void add_train(CLI::App& app, TrainOptions& options) {
   train.assignments(options.assignments,
                     "fields of the configuration, see below; also KEY=VALUE,KEY=VALUE");
   train.flag("--resume", options.resume, "go on with the run in --out");
+  train.flag("--profile", options.profile, "at the end, time, calls and bytes of each op");
   train.flag("--quiet", options.quiet, "print errors only");
   train->footer(keys_of_set());
 }
@@ -260,6 +261,7 @@ void add_bench(CLI::App& app, BenchOptions& options) {
                       default_of("batch_size"));
   bench.assignments(options.assignments, "fields of the configuration, as for 'snf train'");
   bench.threads();
+  bench.flag("--profile", options.profile, "also time, calls and bytes of each op");
   bench.flag("--json", options.json, "print one JSON object");
 }
 

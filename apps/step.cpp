@@ -49,7 +49,9 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
   const Losses losses = losses_of(model, images, pass);
   const StepResult result{losses.objective.item(), losses.reconstruction.item()};
   const Gradients gradients = backward(losses.total);
+  trace_work("end of backward");
   const double norm = global_norm(gradients, model.flow().parameters());
+  trace_work("norm of the gradient");
   if (!std::isfinite(result.objective + result.reconstruction + norm))
     name_culprit(model, images, std::move(pass));
   for (const auto& [value, weight, adapt] : pass.losses)

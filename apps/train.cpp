@@ -13,6 +13,7 @@
 #include "apps/io/datasets.h"
 #include "apps/io/png.h"
 #include "apps/pictures.h"
+#include "apps/profile_table.h"
 #include "apps/progress.h"
 #include "apps/run_directory.h"
 #include "apps/step.h"
@@ -94,7 +95,8 @@ class Training {
 
  private:
   void go_on();
-  bool run_epoch();  // false: interrupted, and saved
+  bool run_epoch();  // false: interrupted
+  bool run_steps();
   struct Batch {
     Tensor images;
     Pass pass;
@@ -131,6 +133,9 @@ class Training {
   std::optional<Progress> progress_;
   std::vector<std::uint32_t> order_;  // of the training images in this epoch
   double learning_rate_ = 0;
+  Profile profile_;
+  Index profiled_steps_ = 0;
+  double profiled_seconds_ = 0;
 };
 
 Training::Training(const TrainOptions& options)
@@ -175,23 +180,20 @@ int Training::run() {
   log_.head(images_, steps_per_epoch_, run_);
   const Interrupt interrupt;
   progress_.emplace(steps_done(), config_.epochs * steps_per_epoch_, options_.quiet);
-  while (position_.epoch < config_.epochs) {
-    if (run_epoch()) continue;
-    stop();
-    return Interrupt::exit_code();
+  bool finished = true;
+  while (position_.epoch < config_.epochs && (finished = run_epoch())) {
   }
-  log_.end(position_, run_);
-  return 0;
+  finished ? log_.end(position_, run_) : stop();
+  if (options_.profile && profiled_steps_ > 0)
+    print_profile(profile_, profiled_steps_, 1000 * profiled_seconds_ / profiled_steps_);
+  return finished ? 0 : Interrupt::exit_code();
 }
 
 bool Training::run_epoch() {
   const auto start = Clock::now();
   const Index first_step = position_.batch;
   order_ = training_order(config_, images_.train.count(), epoch());
-  while (position_.batch < steps_per_epoch_) {
-    if (Interrupt::requested()) return false;
-    run_step(load_batch());
-  }
+  if (!run_steps()) return false;
   const double step_seconds = seconds_since(start);
   EpochMetrics row = evaluate_epoch();
   row.ms_per_step = 1000 * step_seconds / static_cast<double>(steps_per_epoch_ - first_step);
@@ -207,6 +209,20 @@ bool Training::run_epoch() {
   return true;
 }
 
+// What is left of the epoch. False: interrupted.
+bool Training::run_steps() {
+  const auto start = Clock::now();
+  std::optional<Profiler> profiler;
+  if (options_.profile) profiler.emplace(profile_);
+  bool interrupted = false;
+  while (position_.batch < steps_per_epoch_ && !(interrupted = Interrupt::requested())) {
+    run_step(load_batch());
+    ++profiled_steps_;
+  }
+  profiled_seconds_ += seconds_since(start);
+  return !interrupted;
+}
+
 Training::Batch Training::load_batch() const {
   const Index first = position_.batch * config_.batch_size;
   const Index count = std::min<Index>(config_.batch_size, std::ssize(order_) - first);
@@ -215,7 +231,9 @@ Training::Batch Training::load_batch() const {
   pass.examples.assign(order_.begin() + first, order_.begin() + first + count);
   const Random changes(config_.seed, Purpose::augmentation, static_cast<std::uint32_t>(epoch()));
   const Tensor images = to_tensor(images_.train, pass.examples);
-  return {augment(config_.augment, images, changes, pass.examples), std::move(pass)};
+  Batch batch{augment(config_.augment, images, changes, pass.examples), std::move(pass)};
+  trace_work("load the batch");
+  return batch;
 }
 
 void Training::run_step(const Batch& batch) try {

@@ -17,6 +17,7 @@ struct TrainOptions {
   // Fields set by name, in order; the rest is the experiment's, or, when resuming, the run's.
   std::vector<std::pair<std::string, std::string>> assignments;
   bool resume = false;
+  bool profile = false;         // at the end, what each op of the training steps cost
   bool quiet = false;           // nothing on stdout, no progress bar
   std::string program = "snf";  // how the user called us, for the command that resumes
 };

@@ -1,6 +1,7 @@
 #include "flows/sequential.h"
 
 #include "engine/parallel.h"
+#include "engine/trace.h"
 #include "ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -13,6 +14,7 @@ void Sequential::prepare(Mode mode, bool gradients) const {
   parallel_for(static_cast<Index>(layers_.size()), 1, [&](Index i, Index end) {
     for (; i < end; ++i) layers_[i]->prepare(mode, gradients);
   });
+  trace_work("prepare");
 }
 
 Out Sequential::forward(const Var& x, Pass& pass) const {
