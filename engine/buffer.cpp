@@ -4,6 +4,7 @@
 #include <atomic>
 #include <bit>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <unordered_map>
@@ -39,7 +40,7 @@ class BufferPool {
       use_.live_bytes -= bytes;
       throw std::bad_alloc();
     }
-    ++use_.system_allocations;
+    count_allocation();
     auto* header = new (block) Buffer::Header;
     header->bytes = bytes;
     return header;
@@ -61,8 +62,11 @@ class BufferPool {
     use_.pooled_bytes = 0;
   }
 
+  void count_allocation() { allocations_.fetch_add(1, std::memory_order_relaxed); }
+
   MemoryUse use() {
     std::lock_guard lock(mutex_);
+    use_.system_allocations = allocations_.load(std::memory_order_relaxed);
     return use_;
   }
   void reset_peak() {
@@ -73,6 +77,7 @@ class BufferPool {
  private:
   std::mutex mutex_;
   MemoryUse use_;
+  std::atomic<Index> allocations_ = 0;
   std::unordered_map<Index, std::vector<Buffer::Header*>> free_;
 };
 
@@ -99,6 +104,39 @@ Buffer::~Buffer() {
 
 Real* Buffer::data() const { return reinterpret_cast<Real*>(header_ + 1); }
 bool Buffer::shared() const { return header_->handles.load(std::memory_order_acquire) > 1; }
+
+namespace {
+
+struct ScratchBlock {
+  struct Free {
+    void operator()(Real* p) const { std::free(p); }
+  };
+  std::unique_ptr<Real, Free> data;
+  Index bytes = 0;
+
+  void grow_to(Index wanted) {
+    if (bytes >= wanted) return;
+    data.reset(static_cast<Real*>(std::aligned_alloc(64, wanted)));
+    bytes = data ? wanted : 0;
+    if (!data) throw std::bad_alloc();
+    BufferPool::instance().count_allocation();
+  }
+};
+
+thread_local std::vector<ScratchBlock> scratch_blocks;
+thread_local std::size_t scratch_in_use = 0;
+
+}  // namespace
+
+Scratch::Scratch(Index count) {
+  if (scratch_in_use == scratch_blocks.size()) scratch_blocks.emplace_back();
+  ScratchBlock& block = scratch_blocks[scratch_in_use];
+  block.grow_to(rounded_up(static_cast<Index>(sizeof(Real)) * std::max<Index>(count, 1)));
+  data_ = block.data.get();
+  ++scratch_in_use;
+}
+
+Scratch::~Scratch() { --scratch_in_use; }
 
 MemoryUse memory_use() { return BufferPool::instance().use(); }
 void reset_peak_bytes() { BufferPool::instance().reset_peak(); }

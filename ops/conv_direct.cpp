@@ -31,10 +31,12 @@ Pack load(const Real* p) {
   return pack;
 }
 void store(Real* p, const Pack& pack) { std::memcpy(p, &pack, sizeof pack); }
-Real total(const Pack& pack) {
-  Real sum = 0;
-  for (Index i = 0; i < lanes; ++i) sum += pack[i];
-  return sum;
+Real total(const Pack& pack) {  // in halves: a chain of additions would wait for each
+  Real sum[lanes];
+  std::memcpy(sum, &pack, sizeof sum);
+  for (Index half = lanes / 2; half > 0; half /= 2)
+    for (Index i = 0; i < half; ++i) sum[i] += sum[i + half];
+  return sum[0];
 }
 Index whole_packs(Index n) { return (n + lanes - 1) / lanes * lanes; }
 
@@ -46,6 +48,18 @@ void with_constant(Index n, const F& f) {
   } else if constexpr (most > 1) {
     with_constant<most - 1>(n, f);
   }
+}
+
+// Rows shorter than a call of memcpy() is long.
+void copy_rows(const Real* from, Index from_step, Real* to, Index to_step, Index rows,
+               Index width) {
+  constexpr int most_inlined = 32;
+  const auto copy = [=](auto count) {
+    for (Index r = 0; r < rows; ++r)
+      std::memcpy(to + r * to_step, from + r * from_step, count * sizeof(Real));
+  };
+  if (width > most_inlined) return copy(width);
+  with_constant<most_inlined>(width, copy);
 }
 
 // Where the pixels of a group of images lie: [channel][image][row][column], each row followed by
@@ -62,15 +76,14 @@ struct Layout {
         size(whole_packs(images * image)),
         channel(2 * margin + size + accumulators * lanes) {}
 
+  Index of(Index channels) const { return channels * channel; }  // Reals
+
   // Of images (.., channels, H, W).
-  Buffer spread(const Real* from, Index images, Index channels) const {
-    Buffer planes(channels * channel);
-    std::fill_n(planes.data(), channels * channel, Real(0));
+  void spread(const Real* from, Index images, Index channels, Real* planes) const {
+    std::fill_n(planes, of(channels), Real(0));
     for (Index i = 0; i < images; ++i)
-      for (Index c = 0; c < channels; ++c)
-        for (Index r = 0; r < H; ++r, from += W)
-          std::copy_n(from, W, planes.data() + c * channel + margin + i * image + r * row);
-    return planes;
+      for (Index c = 0; c < channels; ++c, from += H * W)
+        copy_rows(from, W, planes + c * channel + margin + i * image, row, H, W);
   }
 };
 
@@ -134,8 +147,8 @@ Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const Con
   }
   parallel_for(g.B, group, [&, out = y.mutable_data()](Index image, Index end) {
     const Index step = layout.size + accumulators * lanes;
-    const Buffer in = layout.spread(x.data() + image * g.C * g.in_pixels(), end - image, g.C);
-    const Buffer flat(most_outputs * step);
+    const Scratch in(layout.of(g.C)), flat(most_outputs * step);
+    layout.spread(x.data() + image * g.C * g.in_pixels(), end - image, g.C, in.data());
     for (Index first = 0; first < g.O; first += most_outputs) {
       const Index width = std::min<Index>(most_outputs, g.O - first);
       with_constant<most_outputs>(width, [&](auto outputs) {
@@ -144,9 +157,8 @@ Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const Con
       });
       for (Index i = image; i < end; ++i)
         for (Index o = 0; o < width; ++o)
-          for (Index row = 0; row < g.H; ++row)
-            std::copy_n(flat.data() + o * step + (i - image) * layout.image + row * layout.row, g.W,
-                        out + ((i * g.O + first + o) * g.H + row) * g.W);
+          copy_rows(flat.data() + o * step + (i - image) * layout.image, layout.row,
+                    out + (i * g.O + first + o) * g.in_pixels(), g.W, g.H, g.W);
     }
   });
   return y;
@@ -157,8 +169,9 @@ Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeomet
   const Index group = group_size(g.B, most_images);
   const Layout layout(g, group);
   const auto part = [&](Index image, Index count, Real* dw) {
-    const Buffer in = layout.spread(x.data() + image * g.C * g.in_pixels(), count, g.C);
-    const Buffer out = layout.spread(d.data() + image * g.O * g.in_pixels(), count, g.O);
+    const Scratch in(layout.of(g.C)), out(layout.of(g.O));
+    layout.spread(x.data() + image * g.C * g.in_pixels(), count, g.C, in.data());
+    layout.spread(d.data() + image * g.O * g.in_pixels(), count, g.O, out.data());
     const auto block = [&](Index o, Index c, Index u, Index v) {
       const Index offset = c * layout.channel + (u - g.pad.top) * layout.row + v - g.pad.left;
       with_constant<outputs_at_once>(std::min<Index>(outputs_at_once, g.O - o), [&](auto outputs) {
