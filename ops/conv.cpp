@@ -20,10 +20,10 @@ ConvGeometry::ConvGeometry(const Shape& x, const Shape& w, const Conv2d& options
   Ho = rows / pad.stride + 1, Wo = columns / pad.stride + 1;
 }
 
-Tensor sum_over_groups(const Shape& shape, Index images, Index group,
+Tensor sum_over_groups(const Shape& shape, Index images,
                        const std::function<void(Index, Index, Real*)>& body) {
   Tensor total = Tensor::zeros(shape);
-  const Index size = total.size(), groups = (images + group - 1) / group;
+  const Index size = total.size(), group = (images + 7) / 8, groups = (images + group - 1) / group;
   Tensor parts = Tensor::empty({groups, size});
   parallel_for(groups, 1, [&, p = parts.mutable_data()](Index g, Index end) {
     for (; g < end; ++g) body(g * group, std::min(group, images - g * group), p + g * size);

@@ -10,19 +10,13 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// An even number of equal groups of at most `most` images.
-Index group_size(Index images, Index most) {
-  const Index pairs = (images + 2 * most - 1) / (2 * most);
-  return std::max<Index>(1, (images + 2 * pairs - 1) / std::max<Index>(1, 2 * pairs));
-}
-
 typedef Real Pack __attribute__((vector_size(64)));
 constexpr Index lanes = 64 / sizeof(Real);
 // How many packs the registers hold beside what is being loaded.
 #ifdef __AVX512F__
-constexpr int most_outputs = 8, accumulators = 16;
+constexpr int most_outputs = 8, accumulators = 16, gradient_accumulators = 24;
 #else
-constexpr int most_outputs = 4, accumulators = 5;
+constexpr int most_outputs = 4, accumulators = 5, gradient_accumulators = 5;
 #endif
 
 Pack load(const Real* p) {
@@ -31,12 +25,18 @@ Pack load(const Real* p) {
   return pack;
 }
 void store(Real* p, const Pack& pack) { std::memcpy(p, &pack, sizeof pack); }
-Real total(const Pack& pack) {  // in halves: a chain of additions would wait for each
-  Real sum[lanes];
-  std::memcpy(sum, &pack, sizeof sum);
-  for (Index half = lanes / 2; half > 0; half /= 2)
-    for (Index i = 0; i < half; ++i) sum[i] += sum[i + half];
-  return sum[0];
+// Of all lanes: halves are added until two are left.
+template <std::size_t bytes = sizeof(Pack), class Lanes = Pack>
+Real total(const Lanes& x) {
+  if constexpr (bytes == 2 * sizeof(Real)) {
+    return x[0] + x[1];
+  } else {
+    typedef Real Half __attribute__((vector_size(bytes / 2)));
+    Half low, high;
+    std::memcpy(&low, &x, sizeof low);
+    std::memcpy(&high, reinterpret_cast<const char*>(&x) + sizeof low, sizeof high);
+    return total<bytes / 2, Half>(low + high);
+  }
 }
 Index whole_packs(Index n) { return (n + lanes - 1) / lanes * lanes; }
 
@@ -62,8 +62,16 @@ void copy_rows(const Real* from, Index from_step, Real* to, Index to_step, Index
   with_constant<most_inlined>(width, copy);
 }
 
-// Where the pixels of a group of images lie: [channel][image][row][column], each row followed by
-// zeros that serve as its right and the next row's left margin, each image by rows of zeros.
+// Images whose planes, so many per image and of so many Reals each, fit a part of the first cache.
+Index images_in_cache(Index planes, Index plane) {
+  constexpr Index bytes = 24 * 1024, most = 16;
+  const Index image = planes * plane * static_cast<Index>(sizeof(Real));
+  return std::clamp<Index>(bytes / std::max<Index>(1, image), 1, most);
+}
+
+// Where the pixels of some images lie: [channel][image][row][column], each row followed by zeros
+// that serve as its right and the next row's left margin, each image by rows of zeros. Planes begin
+// at whole packs: loads across a cache line take twice as long.
 struct Layout {
   Index H, W, row, image, margin, size, channel;
 
@@ -72,7 +80,8 @@ struct Layout {
         W(g.W),
         row(W + std::max(g.pad.left, g.pad.right)),
         image(row * (H + std::max(g.pad.top, g.pad.bottom))),
-        margin(std::max(g.pad.top, g.pad.bottom) * row + std::max(g.pad.left, g.pad.right)),
+        margin(whole_packs(std::max(g.pad.top, g.pad.bottom) * row +
+                           std::max(g.pad.left, g.pad.right))),
         size(whole_packs(images * image)),
         channel(2 * margin + size + accumulators * lanes) {}
 
@@ -84,6 +93,15 @@ struct Layout {
     for (Index i = 0; i < images; ++i)
       for (Index c = 0; c < channels; ++c, from += H * W)
         copy_rows(from, W, planes + c * channel + margin + i * image, row, H, W);
+  }
+  // How far from an output pixel the input pixel of each tap (c, u, v) is.
+  std::vector<Index> tap_offsets(const ConvGeometry& g) const {
+    std::vector<Index> offsets;
+    for (Index c = 0; c < g.C; ++c)
+      for (Index u = 0; u < g.K; ++u)
+        for (Index v = 0; v < g.L; ++v)
+          offsets.push_back(c * channel + (u - g.pad.top) * row + v - g.pad.left);
+    return offsets;
   }
 };
 
@@ -109,86 +127,96 @@ void correlate(const Real* in, const std::vector<Index>& offsets, const Real* w,
   }
 }
 
-constexpr Index most_images = 16;
-
-// sums[o][v] = sum over p of d[o][p] x[p + v]: `outputs` planes of d, `width` taps of a row.
-template <int outputs, int width>
-void accumulate(const Real* d, Index d_step, const Real* x, Index n, Real* sums, Index sums_step) {
-  Pack sum[outputs][width] = {};
-  for (Index p = 0; p < n; p += lanes) {
-    Pack shifted[width];
-    for (int v = 0; v < width; ++v) shifted[v] = load(x + p + v);
-    for (int o = 0; o < outputs; ++o) {
-      const Pack row = load(d + o * d_step + p);
-      for (int v = 0; v < width; ++v) sum[o][v] += row * shifted[v];
+// sums[o][tap] += d[o][p] x[p + offset[tap]] for the p of each lane, some outputs and taps at once.
+// The lanes are added up at the very end.
+template <int outputs>
+void accumulate(const Real* d, Index d_step, const Real* x, const std::vector<Index>& offsets,
+                Index n, Pack* sums) {
+  constexpr int width = std::max(1, std::min(9, gradient_accumulators / outputs));
+  const Index taps = std::ssize(offsets);
+  for (Index tap = 0; tap < taps; tap += width) {
+    const Real* from[width];  // behind the last tap, the last once more
+    for (Index t = 0; t < width; ++t) from[t] = x + offsets[std::min(tap + t, taps - 1)];
+    Pack sum[outputs][width] = {};
+    for (Index p = 0; p < n; p += lanes) {
+      Pack shifted[width];
+      for (int t = 0; t < width; ++t) shifted[t] = load(from[t] + p);
+      for (int o = 0; o < outputs; ++o) {
+        const Pack row = load(d + o * d_step + p);
+        for (int t = 0; t < width; ++t) sum[o][t] += row * shifted[t];
+      }
     }
+    for (int o = 0; o < outputs; ++o)
+      for (Index t = 0; t < width && tap + t < taps; ++t) sums[o * taps + tap + t] += sum[o][t];
   }
-  for (int o = 0; o < outputs; ++o)
-    for (int v = 0; v < width; ++v) sums[o * sums_step + v] = total(sum[o][v]);
+}
+
+// Blocks of (taps, outputs of the block).
+std::vector<Real> in_blocks(const Tensor& w, Index outputs, Index taps) {
+  std::vector<Real> blocks(outputs * taps);
+  for (Index o = 0; o < outputs; ++o) {
+    const Index first = o / most_outputs * most_outputs;
+    const Index width = std::min<Index>(most_outputs, outputs - first);
+    for (Index t = 0; t < taps; ++t) blocks[first * taps + t * width + o - first] = w[o * taps + t];
+  }
+  return blocks;
+}
+
+// Calls body(first output, constant number of outputs) for each block of outputs.
+template <class Body>
+void for_each_block(Index outputs, const Body& body) {
+  for (Index first = 0; first < outputs; first += most_outputs)
+    with_constant<most_outputs>(std::min<Index>(most_outputs, outputs - first),
+                                [&](auto count) { body(first, count); });
 }
 
 }  // namespace
 
 Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   Tensor y = Tensor::empty(g.output());
-  const Index group = group_size(g.B, most_images), taps = g.C * g.taps();
+  const Index taps = g.C * g.taps();
+  const Index group = images_in_cache(g.C + most_outputs, Layout(g, 1).image);
   const Layout layout(g, group);
-  std::vector<Index> offsets;
-  for (Index c = 0; c < g.C; ++c)
-    for (Index u = 0; u < g.K; ++u)
-      for (Index v = 0; v < g.L; ++v)
-        offsets.push_back(c * layout.channel + (u - g.pad.top) * layout.row + v - g.pad.left);
-  std::vector<Real> weights(g.O * taps);  // blocks of (taps, outputs of the block)
-  for (Index o = 0; o < g.O; ++o) {
-    const Index first = o / most_outputs * most_outputs;
-    const Index width = std::min<Index>(most_outputs, g.O - first);
-    for (Index t = 0; t < taps; ++t)
-      weights[first * taps + t * width + o - first] = w[o * taps + t];
-  }
+  const std::vector<Index> offsets = layout.tap_offsets(g);
+  const std::vector<Real> weights = in_blocks(w, g.O, taps);
   parallel_for(g.B, group, [&, out = y.mutable_data()](Index image, Index end) {
-    const Index step = layout.size + accumulators * lanes;
+    const Index step = layout.size + accumulators * lanes, n = (end - image) * layout.image;
     const Scratch in(layout.of(g.C)), flat(most_outputs * step);
     layout.spread(x.data() + image * g.C * g.in_pixels(), end - image, g.C, in.data());
-    for (Index first = 0; first < g.O; first += most_outputs) {
-      const Index width = std::min<Index>(most_outputs, g.O - first);
-      with_constant<most_outputs>(width, [&](auto outputs) {
-        correlate<outputs>(in.data() + layout.margin, offsets, weights.data() + first * taps,
-                           bias + first, (end - image) * layout.image, flat.data(), step);
-      });
+    for_each_block(g.O, [&](Index first, auto outputs) {
+      correlate<outputs>(in.data() + layout.margin, offsets, weights.data() + first * taps,
+                         bias + first, n, flat.data(), step);
       for (Index i = image; i < end; ++i)
-        for (Index o = 0; o < width; ++o)
+        for (Index o = 0; o < outputs; ++o)
           copy_rows(flat.data() + o * step + (i - image) * layout.image, layout.row,
                     out + (i * g.O + first + o) * g.in_pixels(), g.W, g.H, g.W);
-    }
+    });
   });
   return y;
 }
 
 Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
-  constexpr int most_width = 3, outputs_at_once = most_outputs;
-  const Index group = group_size(g.B, most_images);
-  const Layout layout(g, group);
+  const Index taps = g.C * g.taps();
+  constexpr Index together = 16;  // images: so many share the cost of fetching sums
+  const Layout layout(g, together);
+  const std::vector<Index> offsets = layout.tap_offsets(g);
   const auto part = [&](Index image, Index count, Real* dw) {
-    const Scratch in(layout.of(g.C)), out(layout.of(g.O));
-    layout.spread(x.data() + image * g.C * g.in_pixels(), count, g.C, in.data());
-    layout.spread(d.data() + image * g.O * g.in_pixels(), count, g.O, out.data());
-    const auto block = [&](Index o, Index c, Index u, Index v) {
-      const Index offset = c * layout.channel + (u - g.pad.top) * layout.row + v - g.pad.left;
-      with_constant<outputs_at_once>(std::min<Index>(outputs_at_once, g.O - o), [&](auto outputs) {
-        with_constant<most_width>(std::min<Index>(most_width, g.L - v), [&](auto width) {
-          accumulate<outputs, width>(out.data() + layout.margin + o * layout.channel,
-                                     layout.channel, in.data() + layout.margin + offset,
-                                     count * layout.image,
-                                     dw + (o * g.C + c) * g.taps() + u * g.L + v, g.C * g.taps());
-        });
+    const Scratch in(layout.of(g.C)), out(layout.of(g.O)), lane_sums(g.O * taps * lanes);
+    Pack* sums = reinterpret_cast<Pack*>(lane_sums.data());
+    std::fill_n(sums, g.O * taps, Pack{});
+    for (const Index end = image + count; image < end; image += together) {
+      const Index images = std::min(together, end - image);
+      layout.spread(x.data() + image * g.C * g.in_pixels(), images, g.C, in.data());
+      layout.spread(d.data() + image * g.O * g.in_pixels(), images, g.O, out.data());
+      for_each_block(g.O, [&](Index first, auto outputs) {
+        accumulate<outputs>(out.data() + layout.margin + first * layout.channel, layout.channel,
+                            in.data() + layout.margin, offsets, images * layout.image,
+                            sums + first * taps);
       });
-    };
-    for (Index o = 0; o < g.O; o += outputs_at_once)
-      for (Index c = 0; c < g.C; ++c)
-        for (Index u = 0; u < g.K; ++u)
-          for (Index v = 0; v < g.L; v += most_width) block(o, c, u, v);
+    }
+    for (Index i = 0; i < g.O * taps; ++i) dw[i] = total(sums[i]);
   };
-  return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, group, part);
+  return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, part);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -48,8 +48,8 @@ Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeom
 
 constexpr Index images_at_once = 4;  // of a cheap pass over whole images
 
-// Adds up one tensor per group of images, in order: body(first image, count, sum) fills each.
-Tensor sum_over_groups(const Shape& shape, Index images, Index group,
+// Adds up one tensor per eighth of the images, in order: body(first image, count, sum) fills each.
+Tensor sum_over_groups(const Shape& shape, Index images,
                        const std::function<void(Index, Index, Real*)>& body);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -106,8 +106,7 @@ Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeom
               matrix(d.data() + image * g.O * g.out_pixels(), g.O, g.out_pixels()),
               transposed(columns(x.data() + image * g.C * g.in_pixels())));
   };
-  constexpr Index groups = 8;  // each has a sum of its own
-  return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, (g.B + groups - 1) / groups, part);
+  return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, part);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION
