@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "engine/parallel.h"
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
@@ -33,12 +34,58 @@ void ActNorm::initialize(const Tensor& x) const {
   initialized_ = Tensor(Real(1));
 }
 
+// The gradients, in one pass: gx = s gz, and per channel -sum(gz z) for the log-scale and
+// -s sum(gz) for the translation. Each image has sums of its own, in double.
+static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const Tensor& scale) {
+  const Index B = z.size(0), C = z.size(1), pixels = z.size() / (B * C);
+  Tensor gx = Tensor::empty(z.shape()), g_translation = Tensor::zeros({C});
+  Tensor g_log_scale = Tensor::zeros({C});
+  std::vector<double> sums(2 * B * C);
+  parallel_for(B * C, std::max<Index>(1, elements_per_chunk / pixels),
+               [&, to = gx.mutable_data()](Index plane, Index end) {
+                 for (; plane < end; ++plane) {
+                   const Real s = scale[plane % C], *g = gz.data() + plane * pixels,
+                              *out = z.data() + plane * pixels;
+                   Real* x = to + plane * pixels;
+                   constexpr Index lanes = 16;
+                   double sum[lanes] = {}, product[lanes] = {};
+                   Index i = 0;
+                   const auto take = [&](Index count) {
+                     for (Index k = 0; k < count; ++k) {
+                       x[i + k] = s * g[i + k];
+                       sum[k] += g[i + k];
+                       product[k] += g[i + k] * out[i + k];
+                     }
+                   };
+                   for (; i + lanes <= pixels; i += lanes) take(lanes);
+                   take(pixels - i);
+                   for (Index k = 0; k < lanes; ++k) {
+                     sums[2 * plane] += sum[k];
+                     sums[2 * plane + 1] += product[k];
+                   }
+                 }
+               });
+  for (Index c = 0; c < C; ++c) {
+    double sum = 0, product = 0;
+    for (Index plane = c; plane < B * C; plane += C) {
+      sum += sums[2 * plane];
+      product += sums[2 * plane + 1];
+    }
+    g_translation.mutable_data()[c] = static_cast<Real>(-sum * scale[c]);
+    g_log_scale.mutable_data()[c] = static_cast<Real>(-product);
+  }
+  return grads(gx, g_translation, g_log_scale);
+}
+
 Out ActNorm::forward(const Var& x, Pass& pass) const {
   const Shape shape = per_channel(x.shape());
   if (pass.mode == Mode::train && initialized_.item() == 0) initialize(x.value());
   const Real pixels = x.rank() == 2 ? Real(1) : static_cast<Real>(x.size(2) * x.size(3));
-  const Var scale = exp(-reshape(log_scale_, shape));
-  return {(x - reshape(translation_, shape)) * scale,
+  const Tensor scale = exp(Var(-log_scale_.value())).value();
+  const Tensor z = (x.value() - translation_.value().reshape(shape)) * scale.reshape(shape);
+  return {record("actnorm", z,
+                 joint_grad({x, translation_, log_scale_},
+                            [z, scale](const Tensor& g) { return gradients(g, z, scale); })),
           broadcast_to(-pixels * sum(log_scale_), {x.size(0)})};
 }
 

@@ -2,16 +2,19 @@
 
 #include <cmath>
 
+#include "engine/parallel.h"
 #include "flows/density.h"
 #include "ops/conv.h"
 #include "ops/pointwise.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
+#include "ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-constexpr double logs_factor = 3, log_scale_range = 2;
+constexpr double logs_factor = 3;
+constexpr Real log_scale_range = 2;
 
 // The tensor number `which` of a layer, uniform within 1 / sqrt(fan_in).
 Tensor uniform(const Random& random, std::uint32_t which, const Shape& shape, Index fan_in) {
@@ -23,6 +26,76 @@ Index even(Index channels) {
   if (channels < 2 || channels % 2 != 0)
     fail("coupling", "an even number of channels expected, to be halved, got ", channels);
   return channels;
+}
+
+// ---- z2 = s x2 + t, in one pass ---------------------------------------------------------------
+
+// Where planes begin that belong together: in x and z, one of the first half and one of the second;
+// in h, the second one's scale, behind which its shift lies; in tensors with half the channels.
+struct Planes {
+  Index image, first, second, h, half;
+};
+
+// Calls body(planes, pixels) for all of them.
+template <class Body>
+void for_each_plane(const Shape& x, const Body& body) {
+  const Index half = x[1] / 2, pixels = x[2] * x[3];
+  parallel_for(x[0], std::max<Index>(1, elements_per_chunk / std::max<Index>(1, half * pixels)),
+               [&](Index image, Index end) {
+                 for (; image < end; ++image)
+                   for (Index c = 0; c < half; ++c) {
+                     const Index plane = image * half + c, first = plane + image * half;
+                     body(Planes{image, first * pixels, (first + half) * pixels, 2 * plane * pixels,
+                                 plane * pixels},
+                          pixels);
+                   }
+               });
+}
+
+// {z, logdet} of x and what the network made of its first half.
+std::array<Var, 2> affine(const Var& x, const Var& h) {
+  const Tensor X = x.value(), H = h.value();
+  Tensor Z = Tensor::empty(X.shape());
+  Tensor log_scale = Tensor::empty({x.size(0), x.size(1) / 2, x.size(2), x.size(3)});
+  for_each_plane(X.shape(),
+                 [&, to = Z.mutable_data(), s = log_scale.mutable_data()](Planes at, Index pixels) {
+                   const Real *u = H.data() + at.h, *t = u + pixels, *x2 = X.data() + at.second;
+                   Real *z2 = to + at.second, *log_s = s + at.half;
+                   std::copy_n(X.data() + at.first, pixels, to + at.first);
+                   for (Index i = 0; i < pixels; ++i) {
+                     log_s[i] = log_scale_range * std::tanh(u[i] / log_scale_range);
+                     z2[i] = x2[i] * std::exp(log_s[i]) + t[i];
+                   }
+                 });
+  return record<2>("affine_coupling", {Z, sum_examples(log_scale)},
+                   joint_grad({x, h}, [X, log_scale](const Tensor& gz, const Tensor& gl) {
+                     Tensor gx = Tensor::empty(X.shape()), gh = Tensor::empty(X.shape());
+                     for_each_plane(X.shape(), [&, to = gx.mutable_data(), dh = gh.mutable_data()](
+                                                   Planes at, Index pixels) {
+                       const Real *log_s = log_scale.data() + at.half, *x2 = X.data() + at.second;
+                       const Real *g2 = gz.data() + at.second, g_logdet = gl[at.image];
+                       Real *dx2 = to + at.second, *du = dh + at.h, *dt = du + pixels;
+                       std::copy_n(gz.data() + at.first, pixels, to + at.first);
+                       std::copy_n(g2, pixels, dt);
+                       for (Index i = 0; i < pixels; ++i) {
+                         const Real tanh = log_s[i] / log_scale_range;
+                         dx2[i] = g2[i] * std::exp(log_s[i]);
+                         du[i] = (dx2[i] * x2[i] + g_logdet) * (1 - tanh * tanh);
+                       }
+                     });
+                     return grads(gx, gh);
+                   }));
+}
+
+Tensor undo_affine(const Tensor& z, const Tensor& h) {
+  Tensor x = z;
+  for_each_plane(z.shape(), [&, to = x.mutable_data()](Planes at, Index pixels) {
+    const Real *u = h.data() + at.h, *t = u + pixels, *z2 = z.data() + at.second;
+    Real* x2 = to + at.second;
+    for (Index i = 0; i < pixels; ++i)
+      x2[i] = (z2[i] - t[i]) * std::exp(-log_scale_range * std::tanh(u[i] / log_scale_range));
+  });
+  return x;
 }
 
 }  // namespace
@@ -40,8 +113,8 @@ CouplingNet::CouplingNet(Index channels, Index width, const Random& random)
 Var CouplingNet::operator()(const Var& x) const {
   const Var h0 = relu(conv2d(x, weight0_, bias0_, Conv2d::padded(1)));
   const Var h2 = relu(conv2d(h0, weight2_, bias2_));
-  const Var scale = exp(logs_factor * reshape(logs_, {-1, 1, 1}));
-  return conv2d(h2, weight4_, bias4_, Conv2d::padded(1)) * scale;
+  const Var scale = exp(logs_factor * logs_);  // per output: as well of the weights
+  return conv2d(h2, weight4_ * reshape(scale, {-1, 1, 1, 1}), bias4_ * scale, Conv2d::padded(1));
 }
 
 Coupling::Coupling(Index channels, Index width, const Random& random)
@@ -49,27 +122,21 @@ Coupling::Coupling(Index channels, Index width, const Random& random)
   add_module("net", net_);
 }
 
-Coupling::Halves Coupling::split(const Var& x) const {
+// What the network makes of the first half.
+Var Coupling::decide(const Var& x) const {
   if (x.rank() != 4 || x.size(1) != channels_)
     fail("coupling", "images with ", channels_, " channels expected, the shape is ", x.shape());
-  const Index half = channels_ / 2;
-  const Shape part{x.size(0), half, x.size(2), x.size(3)};
-  const Var first = slice(x, 1, 0, half);
-  const Var pairs = reshape(net_(first), Shape{part[0], half, 2, part[2], part[3]});
-  const Var h = reshape(slice(pairs, 2, 0, 1), part), t = reshape(slice(pairs, 2, 1, 2), part);
-  return {first, slice(x, 1, half, channels_), log_scale_range * tanh(h * (1 / log_scale_range)),
-          t};
+  return net_(slice(x, 1, 0, channels_ / 2));
 }
 
 Out Coupling::forward(const Var& x, Pass&) const {
-  const auto [first, second, log_scale, shift] = split(x);
-  return {concat({first, second * exp(log_scale) + shift}, 1), sum_examples(log_scale)};
+  const auto [z, logdet] = affine(x, decide(x));
+  return {z, logdet};
 }
 
 Tensor Coupling::inverse(const Tensor& z, Pass&) const {
   const NoGrad no_grad;
-  const auto [first, second, log_scale, shift] = split(z);
-  return concat({first, (second - shift) * exp(-log_scale)}, 1).value();
+  return undo_affine(z, decide(z).value());
 }
 
 SplitPrior::SplitPrior(Index channels, Index width, const Random& random)

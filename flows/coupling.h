@@ -29,10 +29,7 @@ class Coupling : public Flow {
   using Flow::forward, Flow::inverse;
 
  private:
-  struct Halves {
-    Var first, second, log_scale, shift;
-  };
-  Halves split(const Var& x) const;
+  Var decide(const Var& x) const;
 
   Index channels_;
   CouplingNet net_;

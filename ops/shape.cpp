@@ -273,10 +273,32 @@ Tensor slice(const Tensor& x, int axis, Index begin, Index end) {
   return gather(x, shape, strides, begin * strides[axis]);
 }
 
+// sum[..., begin + i, ...] += g[..., i, ...]
+static void add_slice(Tensor& sum, const Tensor& g, int axis, Index begin) {
+  const Index step = strides_of(sum.shape())[axis] * sum.size(axis);
+  const Index offset = strides_of(sum.shape())[axis] * begin;
+  const Index block = strides_of(g.shape())[axis] * g.size(axis);
+  if (g.size() == 0) return;
+  parallel_for(g.size() / block, std::max<Index>(1, elements_per_chunk / block),
+               [&, to = sum.mutable_data(), from = g.data()](Index row, Index end) {
+                 for (; row < end; ++row)
+                   for (Index i = 0; i < block; ++i)
+                     to[row * step + offset + i] += from[row * block + i];
+               });
+}
+
 Var slice(const Var& x, int axis, Index begin, Index end) {
   const Tensor y = slice(x.value(), axis, begin, end);
-  const Index behind = x.size(axis) - end;
-  return record("slice", y, grad(x, [=](const Tensor& g) { return pad(g, axis, begin, behind); }));
+  axis = x.shape().axis("slice", axis);
+  return record("slice", y, grad(x, [=, size = x.size(axis)](const Tensor& g, Accumulator& into) {
+                  into.add_product([&](Tensor& sum, Real beta) {
+                    if (beta == 0) {
+                      sum = pad(g, axis, begin, size - end);
+                    } else {
+                      add_slice(sum, g, axis, begin);
+                    }
+                  });
+                }));
 }
 
 Tensor concat(std::span<const Tensor> parts, int axis) {

@@ -89,9 +89,12 @@ void Pointwise(State& state) {
   forward_or_backward(state, gradient, [&] { return op(x); });
   report_reals(state, (gradient ? 3 : 2) * x.size());
 }
-#define BACKFLOW_POINTWISE(op) \
-  BENCHMARK_TEMPLATE(Pointwise, op)->Name("Pointwise_" #op) \
-      ->ArgNames({"D", "backward"})->ArgsProduct({{784, 50176}, {0, 1}})->UseRealTime()
+#define BACKFLOW_POINTWISE(op)              \
+  BENCHMARK_TEMPLATE(Pointwise, op)         \
+      ->Name("Pointwise_" #op)              \
+      ->ArgNames({"D", "backward"})         \
+      ->ArgsProduct({{784, 50176}, {0, 1}}) \
+      ->UseRealTime()
 BACKFLOW_POINTWISE(exp);
 BACKFLOW_POINTWISE(log);
 BACKFLOW_POINTWISE(tanh);
@@ -131,7 +134,8 @@ void Matmul(State& state) {
   for (auto _ : state) {
     if (state.range(2) == value) benchmark::DoNotOptimize(matmul(x, transposed(w)).data());
     if (state.range(2) == input_gradient) benchmark::DoNotOptimize(matmul(g, w).data());
-    if (state.range(2) == weight_gradient) benchmark::DoNotOptimize(matmul(transposed(g), x).data());
+    if (state.range(2) == weight_gradient)
+      benchmark::DoNotOptimize(matmul(transposed(g), x).data());
   }
   report_flop(state, 2.0 * B * D * D);
 }
@@ -209,8 +213,7 @@ BENCHMARK(Logabsdet_dense)->Arg(784)->Unit(benchmark::kMillisecond)->UseRealTime
 void Logabsdet_banded(State& state) {
   const Index C = state.range(0), H = state.range(1), K = state.range(2);
   Tensor w = normal({C, C, K, K}) * Real(0.05);
-  for (Index c = 0; c < C; ++c)
-    w.mutable_data()[((c * C + c) * K + K / 2) * K + K / 2] += 1;
+  for (Index c = 0; c < C; ++c) w.mutable_data()[((c * C + c) * K + K / 2) * K + K / 2] += 1;
   for (auto _ : state) {
     const ConvLU lu(w, H, H);
     benchmark::DoNotOptimize(lu.log_abs_det());
