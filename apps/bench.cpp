@@ -109,6 +109,7 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
       std::optional<Profiler> profiler;
       if (profiled && step >= 0) profiler.emplace(report.profile);
       training_step(model, *optimizer, config, pixels, pass, learning_rate);
+      trace_work("end of the step");
     });
     if (step >= 0) report.step_ms.push_back(ms);
     products_ms = std::min(products_ms, milliseconds([&] { products.run(); }));

@@ -217,6 +217,7 @@ bool Training::run_steps() {
   bool interrupted = false;
   while (position_.batch < steps_per_epoch_ && !(interrupted = Interrupt::requested())) {
     run_step(load_batch());
+    trace_work("end of the step");
     ++profiled_steps_;
   }
   profiled_seconds_ += seconds_since(start);

@@ -40,7 +40,7 @@ class BufferPool {
       use_.live_bytes -= bytes;
       throw std::bad_alloc();
     }
-    count_allocation();
+    ++use_.system_allocations;
     auto* header = new (block) Buffer::Header;
     header->bytes = bytes;
     return header;
@@ -62,11 +62,8 @@ class BufferPool {
     use_.pooled_bytes = 0;
   }
 
-  void count_allocation() { allocations_.fetch_add(1, std::memory_order_relaxed); }
-
   MemoryUse use() {
     std::lock_guard lock(mutex_);
-    use_.system_allocations = allocations_.load(std::memory_order_relaxed);
     return use_;
   }
   void reset_peak() {
@@ -77,7 +74,6 @@ class BufferPool {
  private:
   std::mutex mutex_;
   MemoryUse use_;
-  std::atomic<Index> allocations_ = 0;
   std::unordered_map<Index, std::vector<Buffer::Header*>> free_;
 };
 
@@ -107,7 +103,7 @@ bool Buffer::shared() const { return header_->handles.load(std::memory_order_acq
 
 namespace {
 
-struct ScratchBlock {
+struct WorkspaceBlock {
   struct Free {
     void operator()(Real* p) const { std::free(p); }
   };
@@ -119,24 +115,23 @@ struct ScratchBlock {
     data.reset(static_cast<Real*>(std::aligned_alloc(64, wanted)));
     bytes = data ? wanted : 0;
     if (!data) throw std::bad_alloc();
-    BufferPool::instance().count_allocation();
   }
 };
 
-thread_local std::vector<ScratchBlock> scratch_blocks;
-thread_local std::size_t scratch_in_use = 0;
+thread_local std::vector<WorkspaceBlock> workspace_blocks;
+thread_local std::size_t workspaces_in_use = 0;
 
 }  // namespace
 
-Scratch::Scratch(Index count) {
-  if (scratch_in_use == scratch_blocks.size()) scratch_blocks.emplace_back();
-  ScratchBlock& block = scratch_blocks[scratch_in_use];
+Workspace::Workspace(Index count) {
+  if (workspaces_in_use == workspace_blocks.size()) workspace_blocks.emplace_back();
+  WorkspaceBlock& block = workspace_blocks[workspaces_in_use];
   block.grow_to(rounded_up(static_cast<Index>(sizeof(Real)) * std::max<Index>(count, 1)));
   data_ = block.data.get();
-  ++scratch_in_use;
+  ++workspaces_in_use;
 }
 
-Scratch::~Scratch() { --scratch_in_use; }
+Workspace::~Workspace() { --workspaces_in_use; }
 
 MemoryUse memory_use() { return BufferPool::instance().use(); }
 void reset_peak_bytes() { BufferPool::instance().reset_peak(); }

@@ -33,14 +33,14 @@ class Buffer {
 };
 
 // Uninitialised, 64-byte aligned memory that a task needs while it runs. It belongs to the thread,
-// which finds it in its own cache, and keeps it for the next task. Those of a thread end in the
-// reverse order of their beginning, as variables do.
-class Scratch {
+// which finds it in its own cache, and keeps it for the next task until the thread ends. Those of a
+// thread end in the reverse order of their beginning, as variables do. No part of memory_use().
+class Workspace {
  public:
-  explicit Scratch(Index count);
-  ~Scratch();
-  Scratch(const Scratch&) = delete;
-  Scratch& operator=(const Scratch&) = delete;
+  explicit Workspace(Index count);
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
   Real* data() const { return data_; }
 
  private:
@@ -51,7 +51,7 @@ struct MemoryUse {
   Index live_bytes = 0;          // in buffers that somebody holds
   Index peak_bytes = 0;          // the most that live_bytes has been since reset_peak_bytes()
   Index pooled_bytes = 0;        // freed and kept for reuse
-  Index system_allocations = 0;  // how often the pool, or a Scratch, had to ask the system
+  Index system_allocations = 0;  // how often the pool had to ask the system
 };
 MemoryUse memory_use();
 void reset_peak_bytes();

@@ -181,7 +181,7 @@ Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const Con
   const std::vector<Real> weights = in_blocks(w, g.O, taps);
   parallel_for(g.B, group, [&, out = y.mutable_data()](Index image, Index end) {
     const Index step = layout.size + accumulators * lanes, n = (end - image) * layout.image;
-    const Scratch in(layout.of(g.C)), flat(most_outputs * step);
+    const Workspace in(layout.of(g.C)), flat(most_outputs * step);
     layout.spread(x.data() + image * g.C * g.in_pixels(), end - image, g.C, in.data());
     for_each_block(g.O, [&](Index first, auto outputs) {
       correlate<outputs>(in.data() + layout.margin, offsets, weights.data() + first * taps,
@@ -201,7 +201,7 @@ Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeomet
   const Layout layout(g, together);
   const std::vector<Index> offsets = layout.tap_offsets(g);
   const auto part = [&](Index image, Index count, Real* dw) {
-    const Scratch in(layout.of(g.C)), out(layout.of(g.O)), lane_sums(g.O * taps * lanes);
+    const Workspace in(layout.of(g.C)), out(layout.of(g.O)), lane_sums(g.O * taps * lanes);
     Pack* sums = reinterpret_cast<Pack*>(lane_sums.data());
     std::fill_n(sums, g.O * taps, Pack{});
     for (const Index end = image + count; image < end; image += together) {

@@ -65,7 +65,7 @@ class Unfolded {
   Index rows() const { return g_.C * g_.taps(); }
   Index pixels() const { return g_.out_pixels(); }
   const ConvGeometry& g_;
-  Scratch columns_;
+  Workspace columns_;
 };
 
 }  // namespace

@@ -45,5 +45,27 @@ TEST(Bench, TakesRealTrainingSteps) {
   }
 }
 
+TEST(Bench, ProfilesAllOfAStep) {
+  Config config = small_config("self_normalizing");
+  config.batch_size = 1000;
+  const BenchReport report = bench(config, small_image, 20, true);
+  const double measured = report.mean_ms() * 20;
+  EXPECT_NEAR(1000 * report.profile.seconds(), measured, 0.05 * measured);
+  EXPECT_TRUE(bench(config, small_image, 1).profile.costs.empty()) << "only when asked for";
+}
+
+TEST(Bench, SamplesByEachInverse) {
+  for (const std::string& layer : layers) {
+    Index learned = 0, exact = 0;
+    for (const SamplingTime& time : bench_sampling(bench_config(layer), small_image)) {
+      ++(time.inverse == Inverse::learned ? learned : exact);
+      EXPECT_TRUE(time.count == 1 || time.count == 100);
+      EXPECT_GT(time.ms, 0);
+    }
+    EXPECT_EQ(exact, 2) << layer;
+    EXPECT_EQ(learned, layer == "self_normalizing" ? 2 : 0) << layer;
+  }
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

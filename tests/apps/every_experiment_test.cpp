@@ -76,6 +76,17 @@ TEST(EveryExperiment, LearnsItsImages) {
   });
 }
 
+TEST(EveryExperiment, AllocatesNothingAfterItsFirstSteps) {
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 3);
+    const Index asked = memory_use().system_allocations;
+    tiny.train(model, *optimizer, 10);
+    EXPECT_EQ(memory_use().system_allocations, asked);
+  });
+}
+
 TEST(EveryExperiment, TrainsToTheSameBitsOnAnyThreads) {
   for_each_experiment([](const Tiny& tiny) {
     expect_same_bits_on_any_threads([&] {
