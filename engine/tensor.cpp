@@ -79,18 +79,37 @@ void add_into(Tensor& sum, const Tensor& x) {
                });
 }
 
-// The axes of x are (outer, summed, inner); rows are added in index order, columns in parallel.
+static double sum_of_row(const Real* p, Index n) {
+  constexpr Index lanes = 16;  // independent sums, so that the loop can use vector instructions
+  double sums[lanes] = {};
+  Index i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (Index k = 0; k < lanes; ++k) sums[k] += p[i + k];
+  for (Index k = 0; i + k < n; ++k) sums[k] += p[i + k];
+  double total = 0;
+  for (double sum : sums) total += sum;
+  return total;
+}
+
+// The axes of x are (outer, summed, inner). A float sum of many rows would lose digits: in double.
 static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner, Shape shape) {
-  Tensor out = Tensor::zeros(shape);
+  Tensor out = Tensor::empty(shape);
   Real* y = out.mutable_data();
-  const Index block = 256;
+  const Real* p = x.data();
+  if (inner == 1) {
+    parallel_for(outer, 1 + elements_per_chunk / (1 + summed), [&](Index o, Index end) {
+      for (; o < end; ++o) y[o] = static_cast<Real>(sum_of_row(p + o * summed, summed));
+    });
+    return out;
+  }
+  constexpr Index block = 256;  // columns, whose sums fit the first cache
   const Index blocks = (inner + block - 1) / block;
   parallel_for(outer * blocks, 1 + elements_per_chunk / (1 + summed * block),
-               [&, p = x.data()](Index begin, Index end) {
-                 for (Index task = begin; task < end; ++task) {
+               [&](Index task, Index end) {
+                 for (; task < end; ++task) {
                    const Index o = task / blocks, first = task % blocks * block;
                    const Index width = std::min(block, inner - first);
-                   double sums[block] = {};  // a float sum of many rows would lose digits
+                   double sums[block] = {};
                    for (Index s = 0; s < summed; ++s) {
                      const Real* row = p + (o * summed + s) * inner + first;
                      for (Index i = 0; i < width; ++i) sums[i] += row[i];
@@ -101,24 +120,26 @@ static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner
   return out;
 }
 
+// The last axes first: their elements are neighbours, and belong to few examples.
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
   if (!broadcasts_to(shape, x.shape()))
     fail("sum_to", "a gradient of shape ", x.shape(), " does not fit a value of shape ", shape);
   Tensor out = x;
   const int added = x.rank() - shape.rank();
-  for (int axis = 0; axis < x.rank();) {  // neighbouring axes are summed together
-    int last = axis;
+  const auto is_summed = [&](int axis) { return axis < added || shape[axis - added] == 1; };
+  for (int end = x.rank(); end > 0;) {  // neighbouring axes are summed together
+    int begin = end;
     Shape reduced = out.shape();
     Index outer = 1, summed = 1, inner = 1;
-    for (; last < x.rank() && (last < added || shape[last - added] == 1); ++last) {
-      summed *= out.size(last);
-      reduced[last] = 1;
+    for (; begin > 0 && is_summed(begin - 1); --begin) {
+      summed *= out.size(begin - 1);
+      reduced[begin - 1] = 1;
     }
-    for (int i = 0; i < axis; ++i) outer *= out.size(i);
-    for (int i = last; i < x.rank(); ++i) inner *= out.size(i);
+    for (int i = 0; i < begin; ++i) outer *= out.size(i);
+    for (int i = end; i < x.rank(); ++i) inner *= out.size(i);
     if (summed != 1) out = sum_middle(out, outer, summed, inner, reduced);
-    axis = last + 1;
+    end = begin - 1;
   }
   return out.reshape(shape);
 }

@@ -385,30 +385,4 @@ Var broadcast_to(const Var& x, const Shape& shape) {
                 grad(x, [](const Tensor& g) { return g; }));  // the engine sums it
 }
 
-Tensor space_to_depth(const Tensor& x) {
-  if (x.rank() != 4 || x.size(2) % 2 != 0 || x.size(3) % 2 != 0)
-    fail("space_to_depth", "images of even height and width expected, the shape is ", x.shape());
-  const Index B = x.size(0), C = x.size(1), H = x.size(2) / 2, W = x.size(3) / 2;
-  const Tensor blocks = permute(x.reshape({B, C, H, 2, W, 2}), {0, 1, 3, 5, 2, 4});
-  return blocks.reshape({B, 4 * C, H, W});
-}
-
-Var space_to_depth(const Var& x) {
-  return record("space_to_depth", space_to_depth(x.value()),
-                grad(x, [](const Tensor& g) { return depth_to_space(g); }));
-}
-
-Tensor depth_to_space(const Tensor& x) {
-  if (x.rank() != 4 || x.size(1) % 4 != 0)
-    fail("depth_to_space", "channels in fours expected, the shape is ", x.shape());
-  const Index B = x.size(0), C = x.size(1) / 4, H = x.size(2), W = x.size(3);
-  const Tensor blocks = permute(x.reshape({B, C, 2, 2, H, W}), {0, 1, 4, 2, 5, 3});
-  return blocks.reshape({B, C, 2 * H, 2 * W});
-}
-
-Var depth_to_space(const Var& x) {
-  return record("depth_to_space", depth_to_space(x.value()),
-                grad(x, [](const Tensor& g) { return space_to_depth(g); }));
-}
-
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -171,6 +171,7 @@ void conv_shapes(benchmark::internal::Benchmark* bench) {
     bench->Args({16, 4, 14, 3, part});
     bench->Args({4, 512, 14, 3, part});
     bench->Args({512, 512, 14, 1, part});
+    bench->Args({512, 512, 7, 1, part});
     bench->Args({512, 8, 14, 3, part});
   }
 }
