@@ -58,6 +58,7 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
     if (adapt) adapt(value.item());
   const bool clip = config.max_grad_norm > 0 && norm > config.max_grad_norm;
   optimizer.step(gradients, learning_rate, clip ? config.max_grad_norm / norm : 1);
+  trace_work("optimizer");
   return result;
 }
 
