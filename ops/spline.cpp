@@ -259,27 +259,59 @@ void add_parameter_gradients(const Layout& l, const Tables& tables, const Tensor
 
 // ---- Its inverse ----------------------------------------------------------------------------
 
+// The ends of each lane's bin, which holds the value there.
+struct Ends {
+  Real left[lanes], right[lanes], bottom[lanes], top[lanes], d0[lanes], d1[lanes];
+};
+
+inline Ends find_ends(const Knots& knots, Index bins, const Lanes& value) {
+  Lanes left = knots(Tables::x, 0), right = knots(Tables::x, 1);
+  Lanes bottom = knots(Tables::y, 0), top = knots(Tables::y, 1);
+  Lanes d0 = knots(Tables::slope, 0), d1 = knots(Tables::slope, 1);
+  for (Index k = 1; k < bins; ++k) {
+    const Mask below = value < knots(Tables::y, k);
+    const auto select = [&](Lanes& found, Tables::Kind kind, Index knot) {
+      found = below ? found : knots(kind, knot);
+    };
+    select(left, Tables::x, k), select(right, Tables::x, k + 1);
+    select(bottom, Tables::y, k), select(top, Tables::y, k + 1);
+    select(d0, Tables::slope, k), select(d1, Tables::slope, k + 1);
+  }
+  Ends ends;
+  store(ends.left, left), store(ends.right, right);
+  store(ends.bottom, bottom), store(ends.top, top);
+  store(ends.d0, d0), store(ends.d1, d1);
+  return ends;
+}
+
 // With e = (value - y_k) / height and r = d0 (1 - e) - d1 e, the place in the bin is
 //
 //   t = 2 s e / (2 s e + r + root)  or  1 - t = 2 s (1 - e) / (2 s (1 - e) - r + root),
 //
 // root = sqrt(r^2 + 4 s^2 e (1 - e)): nothing cancels in the first if r > 0, in the second else.
 // In double: where the spline is flat, digits are few.
-double invert(const Layout& l, const Tables& tables, Index strip, Index column, double value) {
-  const auto table = [&](Tables::Kind kind, Index k) {
-    return double{tables.row(strip, kind, k)[column]};
-  };
-  Index k = 0;
-  for (Index next = 1; next < l.bins; ++next) k += value >= table(Tables::y, next);
-  const double left = table(Tables::x, k), right = table(Tables::x, k + 1);
-  const double bottom = table(Tables::y, k), top = table(Tables::y, k + 1);
-  const double s = (top - bottom) / (right - left);
-  const double e = (value - bottom) / (top - bottom), rest = (top - value) / (top - bottom);
-  const double r = table(Tables::slope, k) * rest - table(Tables::slope, k + 1) * e;
-  const double root = std::sqrt(r * r + 4 * s * s * e * rest);
-  const double up = 2 * s * e, down = 2 * s * rest;
-  return r > 0 ? left + (right - left) * up / (up + r + root)
-               : right - (right - left) * down / (down - r + root);
+void inverse_task(const Layout& l, const Tables& tables, Index task, const Real* y, Real* x) {
+  const Knots strip(tables, task / l.tasks_per_strip);
+  const Real bound = static_cast<Real>(tables.options().bound);
+  for_each_vector(l, task, [&](Index at, Index column, Index count) {
+    const Lanes in = load(y + at, count);
+    const Mask outside = is_outside(in, bound);
+    const Ends ends = find_ends(strip.at(column), l.bins, outside ? zero : in);
+    Real values[lanes], roots[lanes];
+    store(values, outside ? zero : in);
+    for (Index i = 0; i < lanes; ++i) {
+      const double left = ends.left[i], width = ends.right[i] - left;
+      const double bottom = ends.bottom[i], top = ends.top[i], height = top - bottom;
+      const double e = (values[i] - bottom) / height, rest = (top - values[i]) / height;
+      const double s = height / width, r = ends.d0[i] * rest - ends.d1[i] * e;
+      const double root = std::sqrt(r * r + 4 * s * s * e * rest);
+      const bool first = r > 0;
+      const double part = 2 * s * (first ? e : rest);
+      const double moved = width * (part / (part + std::abs(r) + root));
+      roots[i] = static_cast<Real>(first ? left + moved : ends.right[i] - moved);
+    }
+    store(x + at, outside ? in : load(roots), count);
+  });
 }
 
 }  // namespace
@@ -322,18 +354,10 @@ Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
   const char* op = "rational_quadratic_spline_inverse";
   const Layout layout(op, y.shape(), widths.shape(), heights.shape(), derivatives.shape());
   const Tables tables(op, layout, widths, heights, derivatives, options);
-  const Real bound = static_cast<Real>(options.bound);
   Tensor x = Tensor::empty(y.shape());
-  parallel_for(y.size(), elements_per_chunk / 8,
-               [&, out = x.mutable_data(), in = y.data()](Index i, Index end) {
-                 for (; i < end; ++i) {
-                   const Index spline = i % layout.splines;
-                   const bool outside = in[i] < -bound || in[i] > bound;
-                   out[i] = outside ? in[i]
-                                    : static_cast<Real>(invert(layout, tables, spline / width,
-                                                               spline % width, in[i]));
-                 }
-               });
+  parallel_for(layout.tasks(), 1, [&, to = x.mutable_data()](Index task, Index end) {
+    for (; task < end; ++task) inverse_task(layout, tables, task, y.data(), to);
+  });
   return x;
 }
 
