@@ -73,6 +73,14 @@ class OptimizerPass : private Module {
   Gradients gradients_;
 };
 
+double square_product_gflops() {
+  constexpr Index n = 1024;
+  const Tensor a = Random(1).normal({n, n}), b = Random(2).normal({n, n});
+  double best = std::numeric_limits<double>::infinity();
+  for (int run = 0; run < 5; ++run) best = std::min(best, milliseconds([&] { matmul(a, b); }));
+  return 2.0 * n * n * n / best / 1e6;
+}
+
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];
@@ -115,12 +123,23 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
     products_ms = std::min(products_ms, milliseconds([&] { products.run(); }));
     pass_ms = std::min(pass_ms, milliseconds([&] { optimizer_pass.run(); }));
   }
+  report.peak_bytes = memory_use().peak_bytes - beside;
   std::sort(report.step_ms.begin(), report.step_ms.end());
   report.necessary_flop = necessary.flop(config.batch_size);
   report.product_ms = report.necessary_flop * products_ms / products.flop();
   report.optimizer_ms = pass_ms;
-  report.peak_bytes = memory_use().peak_bytes - beside;
+  report.square_gflops = square_product_gflops();
   return report;
+}
+
+const char* vector_instructions() {
+#if defined(__AVX512F__)
+  return "AVX-512";
+#elif defined(__AVX2__)
+  return "AVX2";
+#else
+  return "baseline";
+#endif
 }
 
 std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape& image) {

@@ -12,6 +12,7 @@ struct BenchReport {
   std::vector<double> step_ms;  // sorted; noise, forward, backward and optimizer together
   double necessary_flop = 0;    // the products of a step, or convolutions, that must be computed
   double product_ms = 0;        // these at our own product's rate
+  double square_gflops = 0;     // 1e9 flop/s of a product of two matrices of 1024 x 1024
   double optimizer_ms = 0;      // one pass of the optimizer: 28 bytes per float parameter
   Index peak_bytes = 0;         // of tensors alive at once in a step, parameters included
   Profile profile;              // of the timed steps, when asked for
@@ -28,6 +29,9 @@ struct BenchReport {
 // between the steps, so that both meet the same machine.
 BenchReport bench(const Config& config, const ImageShape& image, Index steps,
                   bool profiled = false);
+
+// The vector instructions that this program was built for: "AVX-512", "AVX2" or "baseline".
+const char* vector_instructions();
 
 // How long samples take by one of the model's inverses. The first call, which may factorize, is
 // not counted: samples are drawn from weights that stay.

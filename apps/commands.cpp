@@ -172,6 +172,7 @@ static Json as_json(const BenchOptions& options, Index batch_size, const BenchRe
                        {"ms_per_sample", time.ms / static_cast<double>(time.count)}});
   Json json{{"experiment", options.experiment},
             {"threads", threads()},
+            {"instructions", vector_instructions()},
             {"batch_size", batch_size},
             {"steps", options.steps},
             {"ms_per_step",
@@ -185,6 +186,7 @@ static Json as_json(const BenchOptions& options, Index batch_size, const BenchRe
             {"necessary_gflop", report.necessary_flop / 1e9},
             {"gflops", report.step_gflops()},
             {"product_gflops", report.product_gflops()},
+            {"square_product_gflops", report.square_gflops},
             {"peak_bytes", report.peak_bytes},
             {"sampling", samples}};
   if (options.profile) json["profile"] = as_json(report.profile, options.steps);
@@ -201,15 +203,19 @@ void bench_experiment(const BenchOptions& options) {
   release_pooled_buffers();
   const std::vector<SamplingTime> sampling = bench_sampling(config, image);
   if (options.json) return print(as_json(options, config.batch_size, report, sampling));
-  std::printf("%s, %d threads, batches of %lld, %lld steps\n", options.experiment.c_str(),
-              threads(), number(config.batch_size), number(options.steps));
+  std::printf("%s, %d threads, %s instructions, batches of %lld, %lld steps\n",
+              options.experiment.c_str(), threads(), vector_instructions(),
+              number(config.batch_size), number(options.steps));
   std::printf("ms per step: median %.2f, min %.2f, max %.2f\n", report.median_ms(),
               report.step_ms.front(), report.step_ms.back());
   std::printf("floor: %.2f ms (products %.2f, optimizer %.2f); the median is %.2f times that\n",
               report.floor_ms(), report.product_ms, report.optimizer_ms,
               report.median_ms() / report.floor_ms());
-  std::printf("products: %.2f GFLOP, at %.1f GFLOP/s over the whole step, %.1f alone\n",
-              report.necessary_flop / 1e9, report.step_gflops(), report.product_gflops());
+  std::printf(
+      "products: %.2f GFLOP, at %.1f GFLOP/s over the whole step; alone at %.1f, large square ones "
+      "at %.1f\n",
+      report.necessary_flop / 1e9, report.step_gflops(), report.product_gflops(),
+      report.square_gflops);
   std::printf("peak memory of tensors: %.1f MB\n", static_cast<double>(report.peak_bytes) / 1e6);
   for (const SamplingTime& time : sampling)
     std::printf("sampling, %s inverse: %.3f ms per sample, %lld at once\n", name_of(time.inverse),

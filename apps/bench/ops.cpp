@@ -63,6 +63,18 @@ void Engine_chain_of_scalar_ops(State& state) {
   }
   state.SetItemsProcessed(state.iterations() * ops);
 }
+// With two inputs to differentiate, and values to keep for it.
+void Engine_chain_of_scalar_products(State& state) {
+  constexpr int ops = 10000;
+  const Var x = Var::leaf(Tensor(Real(1)));
+  for (auto _ : state) {
+    Var y = x;
+    for (int i = 0; i < ops; ++i) y = y * x;
+    benchmark::DoNotOptimize(backward(y));
+  }
+  state.SetItemsProcessed(state.iterations() * ops);
+}
+BENCHMARK(Engine_chain_of_scalar_products)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(Engine_chain_of_scalar_ops)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 struct Everything : Module {
@@ -85,7 +97,7 @@ BENCHMARK(Optimizer_adam)->Arg(100'000)->Arg(2'460'192)->UseRealTime();
 template <Var (*op)(const Var&)>
 void Pointwise(State& state) {
   const bool gradient = state.range(1) != 0;
-  const Var x = Var::leaf(normal({100, state.range(0)}));
+  const Var x = Var::leaf(Random(1).uniform({100, state.range(0)}));  // log wants them positive
   forward_or_backward(state, gradient, [&] { return op(x); });
   report_reals(state, (gradient ? 3 : 2) * x.size());
 }
