@@ -13,7 +13,7 @@ namespace {
 
 struct Waiting {
   NodePtr node;
-  std::vector<Accumulator> outputs;
+  Few<Accumulator> outputs;
 };
 
 class Frontier {
@@ -27,7 +27,7 @@ class Frontier {
     Waiting& entry = place->second;
     if (inserted) {
       entry.node = node;
-      for (const Shape& shape : node->outputs) entry.outputs.emplace_back(shape);
+      for (const Shape& shape : node->outputs) entry.outputs.push_back(Accumulator(shape));
     }
     return entry.outputs[output];
   }

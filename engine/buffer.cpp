@@ -1,13 +1,13 @@
 #include "engine/buffer.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <new>
-#include <unordered_map>
 #include <vector>
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -16,6 +16,22 @@ struct alignas(64) Buffer::Header {
   std::atomic<Index> handles{1};
   Index bytes = 0;  // of the whole block, this header included
 };
+
+// Eight sizes per power of two: at most an eighth is wasted, and near sizes share blocks.
+static constexpr Index steps_per_octave = 8;
+
+static Index step_of(Index bytes) {
+  const Index octave = std::bit_floor(static_cast<std::uint64_t>(bytes));
+  return std::max<Index>(64, octave / steps_per_octave);
+}
+static Index rounded_up(Index bytes) {
+  const Index step = step_of(bytes);
+  return (bytes + step - 1) / step * step;
+}
+static Index size_class(Index rounded) {
+  const Index octave = std::bit_width(static_cast<std::uint64_t>(rounded)) - 1;
+  return octave * steps_per_octave + (rounded - (Index{1} << octave)) / step_of(rounded);
+}
 
 class BufferPool {
  public:
@@ -28,7 +44,7 @@ class BufferPool {
     std::lock_guard lock(mutex_);
     use_.live_bytes += bytes;
     use_.peak_bytes = std::max(use_.peak_bytes, use_.live_bytes);
-    auto& free = free_[bytes];
+    auto& free = free_[size_class(bytes)];
     if (!free.empty()) {
       Buffer::Header* header = free.back();
       free.pop_back();
@@ -50,12 +66,12 @@ class BufferPool {
     std::lock_guard lock(mutex_);
     use_.live_bytes -= header->bytes;
     use_.pooled_bytes += header->bytes;
-    free_[header->bytes].push_back(header);
+    free_[size_class(header->bytes)].push_back(header);
   }
 
   void release() {
     std::lock_guard lock(mutex_);
-    for (auto& [bytes, free] : free_) {
+    for (auto& free : free_) {
       for (Buffer::Header* header : free) std::free(header);
       free.clear();
     }
@@ -74,14 +90,8 @@ class BufferPool {
  private:
   std::mutex mutex_;
   MemoryUse use_;
-  std::unordered_map<Index, std::vector<Buffer::Header*>> free_;
+  std::array<std::vector<Buffer::Header*>, 64 * steps_per_octave> free_;  // by size_class()
 };
-
-// Eight sizes per power of two: at most an eighth is wasted, and near sizes share blocks.
-static Index rounded_up(Index bytes) {
-  const Index step = std::max<Index>(64, std::bit_floor(static_cast<std::uint64_t>(bytes)) / 8);
-  return (bytes + step - 1) / step * step;
-}
 
 Buffer::Buffer(Index count) {
   const Index bytes = static_cast<Index>(sizeof(Header) + sizeof(Real) * std::max<Index>(count, 1));

@@ -25,7 +25,7 @@ Var projected(const Function& f, const std::vector<Var>& inputs, std::uint64_t s
     Edge edge = grad(y, [weight](const Tensor&) { return weight; });
     if (!edge.inputs.empty()) edges.push_back(std::move(edge));
   }
-  return record_node("projection", {Tensor(static_cast<Real>(total))}, std::move(edges))[0];
+  return record_node("projection", Tensor(static_cast<Real>(total)), std::move(edges));
 }
 
 std::vector<Tensor> gradients_of(const Function& f, const std::vector<Tensor>& inputs,

@@ -11,7 +11,7 @@ static std::uint64_t next_number() {
   return count.fetch_add(1, std::memory_order_relaxed);
 }
 
-Node::Node(const char* op, std::vector<Shape> outputs, std::vector<Edge> edges)
+Node::Node(const char* op, Few<Shape> outputs, std::vector<Edge> edges)
     : op(op), number(next_number()), outputs(std::move(outputs)), edges(std::move(edges)) {}
 
 // Each node hands its inputs to a list instead of destroying them; the outermost empties the list.
@@ -46,7 +46,26 @@ Tensor Accumulator::take() {
   return std::exchange(sum_, Tensor());
 }
 
-std::vector<Var> make_vars(std::vector<Tensor> values, const NodePtr& node) {
+Var Var::leaf(Tensor value) {
+  auto node = std::make_shared<Node>("leaf", value.shape(), std::vector<Edge>());
+  return {std::move(value), std::move(node), 0};
+}
+
+Var record_node(const char* op, Tensor value, std::vector<Edge> edges) {
+  if (Tracer* tracer = Tracer::active()) tracer->on_forward(op, {&value, 1});
+  if (edges.empty()) return value;
+  auto node = std::make_shared<Node>(op, value.shape(), std::move(edges));
+  return {std::move(value), std::move(node), 0};
+}
+
+std::vector<Var> record_node(const char* op, std::vector<Tensor> values, std::vector<Edge> edges) {
+  if (Tracer* tracer = Tracer::active()) tracer->on_forward(op, values);
+  NodePtr node;
+  if (!edges.empty()) {
+    Few<Shape> shapes;
+    for (const Tensor& value : values) shapes.push_back(value.shape());
+    node = std::make_shared<Node>(op, std::move(shapes), std::move(edges));
+  }
   std::vector<Var> vars;
   vars.reserve(values.size());
   for (Tensor& value : values) {
@@ -56,28 +75,12 @@ std::vector<Var> make_vars(std::vector<Tensor> values, const NodePtr& node) {
   return vars;
 }
 
-Var Var::leaf(Tensor value) {
-  auto node = std::make_shared<Node>("leaf", std::vector{value.shape()}, std::vector<Edge>());
-  return {std::move(value), std::move(node), 0};
-}
-
-std::vector<Var> record_node(const char* op, std::vector<Tensor> values, std::vector<Edge> edges) {
-  if (Tracer* tracer = Tracer::active()) tracer->on_forward(op, values);
-  if (edges.empty()) return make_vars(std::move(values), nullptr);
-  std::vector<Shape> shapes;
-  shapes.reserve(values.size());
-  for (const Tensor& value : values) shapes.push_back(value.shape());
-  return make_vars(std::move(values),
-                   std::make_shared<Node>(op, std::move(shapes), std::move(edges)));
-}
-
 Edge make_edge(std::span<const Var> inputs) {
   Edge edge;
   if (!grad_enabled()) return edge;
   bool needed = false;
   for (const Var& x : inputs) needed |= x.requires_grad();
   if (!needed) return edge;
-  edge.inputs.reserve(inputs.size());
   for (const Var& x : inputs) edge.inputs.push_back({x.node(), x.output()});
   return edge;
 }

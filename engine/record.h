@@ -16,6 +16,7 @@
 #include <optional>
 #include <span>
 
+#include "engine/few.h"
 #include "engine/var.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -57,18 +58,18 @@ struct Edge {
     NodePtr node;  // null when this input needs no gradient
     int output = 0;
   };
-  std::vector<Input> inputs;  // empty: nobody needs what the rule computes, and it was dropped
+  Few<Input> inputs;  // empty: nobody needs what the rule computes, and it was dropped
   Rule rule;
 };
 
 struct Node {
   const char* op;
-  std::uint64_t number;        // creation order: an input's number is smaller than its user's
-  std::vector<Shape> outputs;  // the shape of each output's gradient
-  std::vector<Edge> edges;     // none: a leaf
-  bool released = false;       // backward() has used the edges up
+  std::uint64_t number;     // creation order: an input's number is smaller than its user's
+  Few<Shape> outputs;       // the shape of each output's gradient
+  std::vector<Edge> edges;  // none: a leaf
+  bool released = false;    // backward() has used the edges up
 
-  Node(const char* op, std::vector<Shape> outputs, std::vector<Edge> edges);
+  Node(const char* op, Few<Shape> outputs, std::vector<Edge> edges);
   ~Node();  // iterative: a chain of a million nodes must not overflow the stack
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
@@ -76,6 +77,7 @@ struct Node {
 
 // The value(s) of an op as Var(s), with the history that the edges describe. Untemplated core.
 std::vector<Var> record_node(const char* op, std::vector<Tensor> values, std::vector<Edge> edges);
+Var record_node(const char* op, Tensor value, std::vector<Edge> edges);
 Edge make_edge(std::span<const Var> inputs);
 
 // A closure is written as f(g), f(g0, g1), f(g0, g1, g2) or f(span of all g), each optionally with
@@ -149,6 +151,7 @@ std::array<Tensor, sizeof...(Gradients)> grads(Gradients&&... g) {
 template <std::same_as<Edge>... Edges>
 std::vector<Edge> edge_list(Edges&&... edges) {
   std::vector<Edge> list;
+  list.reserve(sizeof...(edges));
   ((edges.inputs.empty() ? void() : list.push_back(std::move(edges))), ...);
   return list;
 }
@@ -156,11 +159,12 @@ std::vector<Edge> edge_list(Edges&&... edges) {
 // One output, or several.
 template <class... Edges>
 Var record(const char* op, Tensor value, Edges... edges) {
-  return std::move(record_node(op, {std::move(value)}, edge_list(std::move(edges)...))[0]);
+  return record_node(op, std::move(value), edge_list(std::move(edges)...));
 }
 template <std::size_t N, class... Edges>
 std::array<Var, N> record(const char* op, std::array<Tensor, N> values, Edges... edges) {
-  auto vars = record_node(op, {values.begin(), values.end()}, edge_list(std::move(edges)...));
+  auto vars = record_node(op, std::vector<Tensor>(values.begin(), values.end()),
+                          edge_list(std::move(edges)...));
   std::array<Var, N> out;
   std::move(vars.begin(), vars.end(), out.begin());
   return out;

@@ -5,11 +5,13 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "engine/tensor.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+struct Edge;
 struct Node;
 using NodePtr = std::shared_ptr<Node>;
 
@@ -36,7 +38,9 @@ class Var {
   int output() const { return output_; }  // which of the node's outputs this is
 
  private:
-  friend std::vector<Var> make_vars(std::vector<Tensor> values, const NodePtr& node);
+  friend Var record_node(const char* op, Tensor value, std::vector<Edge> edges);
+  friend std::vector<Var> record_node(const char* op, std::vector<Tensor> values,
+                                      std::vector<Edge> edges);
   friend class Parameter;
   Var(Tensor value, NodePtr node, int output)
       : value_(std::move(value)), node_(std::move(node)), output_(output) {}

@@ -328,7 +328,7 @@ Var concat(std::span<const Var> parts, int axis) {
     if (!edge.inputs.empty()) edges.push_back(std::move(edge));
     begin = end;
   }
-  return record_node("concat", {concat(values, axis)}, std::move(edges))[0];
+  return record_node("concat", concat(values, axis), std::move(edges));
 }
 
 Var concat(std::initializer_list<Var> parts, int axis) {
