@@ -1,26 +1,18 @@
 #include "apps/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "apps/step.h"
+#include "apps/stopwatch.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-template <class Work>
-double milliseconds(Work work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 // The layer with the most work: its value, the gradient of its input and that of its weights.
 class LayerProducts {
@@ -72,11 +64,6 @@ class OptimizerPass : private Module {
   Adam adam_;
   Gradients gradients_;
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 }  // namespace
 
