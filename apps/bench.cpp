@@ -1,26 +1,18 @@
 #include "apps/bench.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <numeric>
 
 #include "apps/step.h"
+#include "apps/stopwatch.h"
 #include "ops/conv.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-template <class Work>
-double milliseconds(Work work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
-      .count();
-}
 
 // The layer with the most work: its value, the gradient of its input and that of its weights.
 class LayerProducts {
@@ -79,11 +71,6 @@ double square_product_gflops() {
   double best = std::numeric_limits<double>::infinity();
   for (int run = 0; run < 5; ++run) best = std::min(best, milliseconds([&] { matmul(a, b); }));
   return 2.0 * n * n * n / best / 1e6;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "apps/experiments.h"
 #include "apps/io/datasets.h"
 #include "apps/nearest.h"
+#include "apps/timescaling_figure.h"
 #include "apps/train.h"
 #include "engine/parallel.h"
 
@@ -265,6 +266,19 @@ void add_bench(CLI::App& app, BenchOptions& options) {
   bench.flag("--json", options.json, "print one JSON object");
 }
 
+void add_timescaling(CLI::App& app, TimescalingOptions& options) {
+  Command timescaling(app, "timescaling",
+                      "Time a training step against the dimension, exact and self-normalizing");
+  timescaling.path("--out", "DIR", options.out, "directory of the CSV and the PNG",
+                   options.out.string());
+  timescaling.number<Index>("--max-dim", "N", options.max_dim, least_max_dim, greatest_max_dim,
+                            "no dimension above it", std::to_string(options.max_dim));
+  timescaling.number<Index>("--batch-size", "N", options.batch_size, 1, many, "examples per step",
+                            std::to_string(options.batch_size));
+  timescaling.threads();
+  timescaling.flag("--json", options.json, "print one JSON object");
+}
+
 // ---- From the command line to an exit code ----------------------------------------------------
 
 int say(int code, std::string line) {
@@ -311,6 +325,7 @@ int run(int argc, char** argv) try {
   ReconstructCommand reconstruct_command;
   FiltersCommand filters_command;
   BenchOptions bench_options;
+  TimescalingOptions timescaling_options;
   CLI::App* list = app.add_subcommand("list", "Show the experiments");
   add_train(app, train_options);
   add_evaluate(app, evaluate_options);
@@ -318,6 +333,7 @@ int run(int argc, char** argv) try {
   add_reconstruct(app, reconstruct_command);
   add_filters(app, filters_command);
   add_bench(app, bench_options);
+  add_timescaling(app, timescaling_options);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -337,6 +353,7 @@ int run(int argc, char** argv) try {
   if (app.got_subcommand("reconstruct")) reconstruct_images(reconstruct_command);
   if (app.got_subcommand("filters")) draw_filters(filters_command);
   if (app.got_subcommand("bench")) bench_experiment(bench_options);
+  if (app.got_subcommand("timescaling")) draw_timescaling(timescaling_options);
   return 0;
 } catch (const Diverged& error) {
   return say(3, error.what());

@@ -1,23 +1,16 @@
 #include "apps/io/curve.h"
 
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cmath>
-#include <cstdio>
 #include <limits>
 #include <locale>
-#include <memory>
 #include <sstream>
 #include <utility>
 #include <vector>
 
 #include "apps/io/atomic_file.h"
+#include "apps/io/gnuplot.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -28,11 +21,6 @@ struct Point {
 };
 using Series = std::vector<Point>;
 using Row = std::vector<std::string>;
-
-struct CloseFile {
-  void operator()(std::FILE* file) const { std::fclose(file); }
-};
-using File = std::unique_ptr<std::FILE, CloseFile>;
 
 }  // namespace
 
@@ -70,20 +58,6 @@ static Series read_series(const std::vector<Row>& rows, const char* name) {
   return series;
 }
 
-// A string of gnuplot's. Between single quotes nothing is special but the quote itself, for which a
-// typographic one stands in.
-static std::string quoted(const std::string& text) {
-  std::string out = "'";
-  for (const unsigned char c : text) {
-    if (c == '\'') {
-      out += "\u2019";
-    } else {
-      out += c < ' ' ? ' ' : static_cast<char>(c);
-    }
-  }
-  return out + "'";
-}
-
 // Of the axis: a step of 1, 2 or 5 times a power of ten, but whole epochs.
 static double tick_step(double range) {
   const double power = std::pow(10, std::floor(std::log10(std::max(range / 10, 1.0))));
@@ -101,28 +75,15 @@ static void write_axes(std::ostream& script, const Series& a, const Series& b) {
     }
   const double margin = std::max(0.5, 0.02 * (last - first));
   script << "set xrange [" << first - margin << ":" << last + margin << "]\n"
-         << "set xtics " << tick_step(last - first) << "\n";
-}
-
-static void write_style(std::ostream& script, const std::string& title) {
-  script << R"(font = 'Sans,15'
-if (strstrt(GPVAL_TERMINALS, 'pngcairo')) {
-  set terminal pngcairo noenhanced size 1200,750 linewidth 1.5 background '#ffffff' font font
-} else {
-  set terminal png noenhanced size 1200,750 linewidth 2 font font
-}
-set border 3 linecolor '#555555'
-set tics nomirror textcolor '#222222'
-set grid linecolor '#dddddd' linetype 1 linewidth 0.7
-set key top right reverse Left samplen 3 spacing 1.2 height 0.5 opaque box linecolor '#dddddd'
+         << "set xtics " << tick_step(last - first) << "\n"
+         << R"(set key top right
 set offsets graph 0, graph 0, graph 0.08, graph 0.05
 set lmargin 11
 set rmargin 4
 set format y '%.6g'
 set xlabel 'epoch' offset 0,-0.3
 set ylabel 'exact NLL, nats per image' offset -0.5,0
-set title )"
-         << quoted(title) << " font 'Sans,18'\n";
+)";
 }
 
 static void write_data(std::ostream& script, const char* name, const Series& series) {
@@ -146,7 +107,7 @@ static void write_plots(std::ostream& script, const Series& validation, const Se
   const auto next = [&]() -> std::ostream& { return script << std::exchange(separator, ", "); };
   if (reference)
     next() << reference->value << " with lines dashtype 2 linewidth 1.5 linecolor '#444444' title "
-           << quoted(reference->label);
+           << plot_string(reference->label);
   if (!validation.empty())
     next() << plot_of("validation", validation, " pointtype 7 linecolor '#0072b2'");
   if (!test.empty()) next() << plot_of("test", test, " pointtype 5 linecolor '#d55e00'");
@@ -158,52 +119,12 @@ static std::string make_script(const std::string& title, const Series& validatio
   std::ostringstream script;
   script.imbue(std::locale::classic());
   script.precision(17);
-  write_style(script, title);
+  script << plot_style(title);
   write_axes(script, validation, test);
   write_data(script, "validation", validation);
   write_data(script, "test", test);
   write_plots(script, validation, test, reference);
   return script.str();
-}
-
-// Whether gnuplot read the script to its end without complaint.
-static bool run_gnuplot(std::FILE* script, std::FILE* picture) {
-  std::string program = "gnuplot", no_user_settings = "-d";
-  char* const arguments[] = {program.data(), no_user_settings.data(), nullptr};
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_adddup2(&files, fileno(script), STDIN_FILENO);
-  posix_spawn_file_actions_adddup2(&files, fileno(picture), STDOUT_FILENO);
-  posix_spawn_file_actions_addopen(&files, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  pid_t child = -1;
-  const bool started =
-      posix_spawnp(&child, program.c_str(), &files, nullptr, arguments, environ) == 0;
-  posix_spawn_file_actions_destroy(&files);
-  if (!started) return false;
-  int status = -1;
-  while (waitpid(child, &status, 0) < 0)
-    if (errno != EINTR) return false;
-  return WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
-
-static std::string read_all(std::FILE* file) {
-  std::rewind(file);
-  std::string contents;
-  char block[65536];
-  for (std::size_t n; (n = std::fread(block, 1, sizeof block, file)) > 0;)
-    contents.append(block, n);
-  return contents;
-}
-
-// The script goes in and the picture comes out through unnamed files: no path, however odd, is
-// ever read as a command, and a picture replaces an old one only when it is complete.
-static std::string draw(const std::string& script_text) {
-  const File script(std::tmpfile()), picture(std::tmpfile());
-  if (!script || !picture) return "";
-  if (std::fputs(script_text.c_str(), script.get()) < 0 || std::fflush(script.get()) != 0)
-    return "";
-  std::rewind(script.get());
-  return run_gnuplot(script.get(), picture.get()) ? read_all(picture.get()) : "";
 }
 
 bool plot_curve(const std::filesystem::path& metrics_csv, const std::filesystem::path& png,
@@ -212,10 +133,7 @@ bool plot_curve(const std::filesystem::path& metrics_csv, const std::filesystem:
   const Series validation = read_series(rows, "validation_nll");
   const Series test = read_series(rows, "test_nll");
   if (validation.empty() && test.empty()) return false;
-  const std::string picture = draw(make_script(title, validation, test, reference));
-  if (!picture.starts_with("\x89PNG")) return false;
-  write_file_atomically(png, picture);
-  return true;
+  return draw_plot(make_script(title, validation, test, reference), png);
 } catch (const Error&) {
   return false;
 }

@@ -1,4 +1,4 @@
-// The learning curve of a run: its metrics.csv drawn by gnuplot, run as a program.
+// The learning curve of a run: its metrics.csv drawn by gnuplot.
 #pragma once
 
 #include <filesystem>

@@ -128,7 +128,13 @@ TEST(BadCommandLine, BadValuesAreNamedWithWhatIsExpected) {
        {sample + "--seed -1", {"[--seed] expected a whole number from 0", "got '-1'"}},
        {bench + "--steps 0", {"[--steps] expected a whole number from 1", "got '0'"}},
        {bench + "--steps x", {"[--steps] expected a whole number", "got 'x'"}},
-       {bench + "--batch-size 0", {"[--batch-size] expected a whole number from 1", "got '0'"}}});
+       {bench + "--batch-size 0", {"[--batch-size] expected a whole number from 1", "got '0'"}},
+       {"timescaling --max-dim 63", {"[--max-dim] expected a whole number from 64 to 4064"}},
+       {"timescaling --max-dim 5000", {"[--max-dim] expected a whole number", "got '5000'"}},
+       {"timescaling --max-dim all", {"[--max-dim] expected a whole number", "got 'all'"}},
+       {"timescaling --batch-size 0", {"[--batch-size] expected a whole number from 1"}},
+       {"timescaling --out data/mnist/train-images-idx3-ubyte",
+        {"[data/mnist/train-images-idx3-ubyte] cannot make the directory", "--out"}}});
 }
 
 TEST(BadData, AMissingDirectoryIsAnsweredWithTheCommandThatFetchesIt) {

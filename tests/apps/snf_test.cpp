@@ -101,7 +101,7 @@ TEST(SnfList, ShowsEveryExperiment) {
 TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
   const Snf snf;
   const std::vector<std::pair<std::string, Words>> helps = {
-      {"", {"list", "train", "evaluate", "sample", "bench"}},
+      {"", {"list", "train", "evaluate", "sample", "bench", "timescaling"}},
       {"list ", {"Show the experiments"}},
       {"train ",
        {"EXPERIMENT REQUIRED",
@@ -132,7 +132,10 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
        {"--checkpoint FILE REQUIRED", "--out FILE REQUIRED", "--count N", "[default: 64]",
         "--inverse INVERSE", "[default: learned, where there is one]", "--temperature T",
         "[default: 1]", "--seed N", "[default: 0]"}},
-      {"bench ", {"--steps N", "[default: 50]", "--batch-size N", "--threads N", "--json"}}};
+      {"bench ", {"--steps N", "[default: 50]", "--batch-size N", "--threads N", "--json"}},
+      {"timescaling ",
+       {"--out DIR", "[default: runs/timescaling]", "--max-dim N", "[default: 4064]",
+        "--batch-size N", "[default: 128]", "--threads N", "--json"}}};
   for (const auto& [command, words] : helps) {
     const Finished help = snf(command + "--help");
     expect_success(help);
@@ -379,6 +382,52 @@ TEST(SnfBench, ReportsTheTimeOfAStepAndItsFloor) {
   expect_words(text.out, {"exact_fc_mnist, 2 threads, batches of 4, 2 steps", "ms per step: median",
                           "floor: ", "times that", "peak memory of tensors: "});
   EXPECT_EQ(snf.snapshot().size(), 4u);  // the data
+}
+
+TEST(SnfTimescaling, WritesTheTimesAndDrawsThem) {
+  const Snf snf;
+  const Finished run = snf("timescaling --max-dim 64 --batch-size 3 --threads 2 --out figure",
+                           {.path = std::getenv("PATH")});
+  expect_success(run);
+  expect_words(run.out, {"batches of 3, 2 threads", "32      8x4", "64     16x4",
+                         "over D >= 32:", "FC: the ", "conv 3x3: the ", "figure/timescaling.csv"});
+  const std::vector<Words> rows = rows_of(read_file(snf / "figure/timescaling.csv"));
+  EXPECT_EQ(rows[0], (Words{"layer", "method", "D", "steps", "ms_median", "ms_min"}));
+  Words points;
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    ASSERT_EQ(rows[i].size(), rows[0].size());
+    points.push_back(rows[i][0] + " " + rows[i][1] + " " + rows[i][2]);
+    EXPECT_GE(std::stod(rows[i][3]), 3 * 2);
+    EXPECT_GT(std::stod(rows[i][5]), 0);
+    EXPECT_LE(std::stod(rows[i][5]), std::stod(rows[i][4]));
+  }
+  EXPECT_EQ(points, (Words{"fc exact 32", "fc self_normalizing 32", "conv exact 32",
+                           "conv self_normalizing 32", "fc exact 64", "fc self_normalizing 64",
+                           "conv exact 64", "conv self_normalizing 64"}));
+  const fs::path png = snf / "figure/timescaling.png";
+  EXPECT_EQ(fs::exists(png), is_there("gnuplot"));
+  EXPECT_TRUE(!fs::exists(png) || read_png(png).width > 800);
+}
+
+TEST(SnfTimescaling, WithoutGnuplotTheTimesStayAndJsonSaysAll) {
+  const Snf snf;
+  const std::string arguments = "timescaling --max-dim 64 --batch-size 3 --out figure";
+  const Finished json = snf(arguments + " --json"), text = snf(arguments);
+  expect_success(json);
+  expect_success(text);
+  expect_words(text.out, {"no figure: gnuplot is missing"});
+  EXPECT_EQ(snf.snapshot("figure").size(), 1u);
+  const Json result = Json::parse(json.out);
+  EXPECT_EQ(keys_of(result), (Words{"threads", "batch_size", "points", "exponents_from_D",
+                                    "exponents", "crossover", "csv", "png"}));
+  EXPECT_EQ(result["batch_size"], 3);
+  ASSERT_EQ(result["points"].size(), 8u);
+  const auto ms = [&](int point) { return result["points"][point]["ms_min"].get<double>(); };
+  EXPECT_NEAR(result["exponents"]["fc"]["exact"], std::log2(ms(4) / ms(0)), 1e-9);
+  EXPECT_NEAR(result["exponents"]["conv"]["self_normalizing"], std::log2(ms(7) / ms(3)), 1e-9);
+  EXPECT_EQ(result["crossover"]["fc"]["faster"], ms(5) < ms(4) ? "self_normalizing" : "exact");
+  EXPECT_NEAR(result["crossover"]["fc"]["expected_D"], 9.0 * sizeof(Real) / sizeof(double), 1e-12);
+  EXPECT_TRUE(result["png"].is_null());
 }
 
 TEST(SnfTrain, QuietPrintsNothingEvenOnATerminal) {
