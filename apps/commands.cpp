@@ -170,26 +170,26 @@ static Json as_json(const BenchOptions& options, Index batch_size, const BenchRe
                        {"samples", time.count},
                        {"ms", time.ms},
                        {"ms_per_sample", time.ms / static_cast<double>(time.count)}});
-  Json json{{"experiment", options.experiment},
-            {"threads", threads()},
-            {"instructions", vector_instructions()},
-            {"batch_size", batch_size},
-            {"steps", options.steps},
-            {"ms_per_step",
-             {{"min", ms.front()},
-              {"median", report.median_ms()},
-              {"mean", report.mean_ms()},
-              {"max", ms.back()}}},
-            {"floor_ms", report.floor_ms()},
-            {"product_ms", report.product_ms},
-            {"optimizer_ms", report.optimizer_ms},
-            {"necessary_gflop", report.necessary_flop / 1e9},
-            {"gflops", report.step_gflops()},
-            {"product_gflops", report.product_gflops()},
-            {"square_product_gflops", report.square_gflops},
-            {"peak_bytes", report.peak_bytes},
-            {"sampling", samples}};
-  if (options.profile) json["profile"] = as_json(report.profile, options.steps);
+  Json json{
+      {"experiment", options.experiment},
+      {"threads", threads()},
+      {"instructions", vector_instructions()},
+      {"batch_size", batch_size},
+      {"steps", options.steps},
+      {"ms_per_step", {{"min", ms.front()}, {"median", report.median_ms()}, {"max", ms.back()}}},
+      {"floor_ms", report.floor_ms()},
+      {"product_ms", report.product_ms},
+      {"optimizer_ms", report.optimizer_ms},
+      {"necessary_gflop", report.necessary_flop / 1e9},
+      {"gflops", report.step_gflops()},
+      {"product_gflops", report.product_gflops()},
+      {"square_product_gflops", report.square_gflops},
+      {"peak_bytes", report.peak_bytes},
+      {"sampling", samples}};
+  if (!options.profile) return json;
+  json["profile"] = as_json(report.profile, options.steps);
+  json["profile_ms"] = 1000 * report.profile.seconds() / static_cast<double>(options.steps);
+  json["mean_ms_per_step"] = report.mean_ms();
   return json;
 }
 
@@ -203,9 +203,8 @@ void bench_experiment(const BenchOptions& options) {
   release_pooled_buffers();
   const std::vector<SamplingTime> sampling = bench_sampling(config, image);
   if (options.json) return print(as_json(options, config.batch_size, report, sampling));
-  std::printf("%s, %d threads, %s instructions, batches of %lld, %lld steps\n",
-              options.experiment.c_str(), threads(), vector_instructions(),
-              number(config.batch_size), number(options.steps));
+  std::printf("%s, %d threads, batches of %lld, %lld steps\n", options.experiment.c_str(),
+              threads(), number(config.batch_size), number(options.steps));
   std::printf("ms per step: median %.2f, min %.2f, max %.2f\n", report.median_ms(),
               report.step_ms.front(), report.step_ms.back());
   std::printf("floor: %.2f ms (products %.2f, optimizer %.2f); the median is %.2f times that\n",
@@ -213,9 +212,9 @@ void bench_experiment(const BenchOptions& options) {
               report.median_ms() / report.floor_ms());
   std::printf(
       "products: %.2f GFLOP, at %.1f GFLOP/s over the whole step; alone at %.1f, large square ones "
-      "at %.1f\n",
+      "at %.1f; built for %s\n",
       report.necessary_flop / 1e9, report.step_gflops(), report.product_gflops(),
-      report.square_gflops);
+      report.square_gflops, vector_instructions());
   std::printf("peak memory of tensors: %.1f MB\n", static_cast<double>(report.peak_bytes) / 1e6);
   for (const SamplingTime& time : sampling)
     std::printf("sampling, %s inverse: %.3f ms per sample, %lld at once\n", name_of(time.inverse),

@@ -370,8 +370,10 @@ TEST(SnfBench, ReportsTheTimeOfAStepAndItsFloor) {
   expect_success(json);
   expect_success(text);
   const Json result = Json::parse(json.out);
-  EXPECT_EQ(keys_of(result), (Words{"experiment", "threads", "batch_size", "steps", "ms_per_step",
-                                    "floor_ms", "peak_bytes"}));
+  EXPECT_EQ(keys_of(result),
+            (Words{"experiment", "threads", "instructions", "batch_size", "steps", "ms_per_step",
+                   "floor_ms", "product_ms", "optimizer_ms", "necessary_gflop", "gflops",
+                   "product_gflops", "square_product_gflops", "peak_bytes", "sampling"}));
   EXPECT_EQ(keys_of(result["ms_per_step"]), (Words{"min", "median", "max"}));
   EXPECT_EQ(result["experiment"], "exact_fc_mnist");
   EXPECT_EQ(result["threads"], 2);
@@ -379,9 +381,45 @@ TEST(SnfBench, ReportsTheTimeOfAStepAndItsFloor) {
   EXPECT_EQ(result["steps"], 2);
   EXPECT_GT(result["floor_ms"], 0);
   EXPECT_GT(result["peak_bytes"], 1230880 * sizeof(Real));
+  const double step_ms = result["ms_per_step"]["median"], gflop = result["necessary_gflop"];
+  EXPECT_NEAR(result["gflops"].get<double>(), 1000 * gflop / step_ms, 1e-6 * gflop);
+  EXPECT_EQ(result["sampling"].size(), 2u) << "1 and 100 samples by the exact inverse";
+  for (const Json& sampling : result["sampling"]) EXPECT_GT(sampling["ms_per_sample"], 0);
   expect_words(text.out, {"exact_fc_mnist, 2 threads, batches of 4, 2 steps", "ms per step: median",
-                          "floor: ", "times that", "peak memory of tensors: "});
+                          "floor: ", "times that", "peak memory of tensors: ", "GFLOP/s",
+                          "sampling, exact inverse: "});
   EXPECT_EQ(snf.snapshot().size(), 4u);  // the data
+}
+
+TEST(SnfBench, ProfileNamesOpsAndAddsUpToTheStep) {
+  const Snf snf;
+  const std::string arguments = "bench selfnorm_fc_mnist --steps 5 --profile";
+  const Finished json = snf(arguments + " --json"), text = snf(arguments);
+  expect_success(json);
+  expect_success(text);
+  const Json result = Json::parse(json.out);
+  double sum = 0, previous = result["profile"][0]["ms"];
+  bool forward = false, backward = false;
+  for (const Json& row : result["profile"]) {
+    const bool own = row["op"] == "self_normalizing";
+    forward |= own && row["phase"] == "forward" && row["calls"] == 2 && row["bytes"] > 0;
+    backward |= own && row["phase"] == "backward" && row["calls"] == 2 && row["bytes"] > 0;
+    EXPECT_LE(row["ms"].get<double>(), previous);
+    previous = row["ms"];
+    sum += previous;
+  }
+  EXPECT_TRUE(forward && backward);
+  const double step_ms = result["mean_ms_per_step"];
+  EXPECT_NEAR(sum, step_ms, 0.05 * step_ms);
+  EXPECT_NEAR(result["profile_ms"].get<double>(), sum, 1e-6 * sum);
+  expect_words(text.out, {"self_normalizing", "forward", "backward", "optimizer", "of the step's"});
+}
+
+TEST(SnfTrain, ProfilesItsStepsWhenAsked) {
+  const Snf snf;
+  const Finished run = snf("train selfnorm_fc_mnist --epochs 1 --profile --set limit_batches=2");
+  expect_success(run);
+  expect_words(run.out, {"self_normalizing", "backward", "load the batch", "of the step's"});
 }
 
 TEST(SnfTimescaling, WritesTheTimesAndDrawsThem) {
