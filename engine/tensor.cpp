@@ -79,7 +79,7 @@ void add_into(Tensor& sum, const Tensor& x) {
                });
 }
 
-static double sum_of_row(const Real* p, Index n) {
+double sum_of_row(const Real* p, Index n) {
   constexpr Index lanes = 16;  // independent sums, so that the loop can use vector instructions
   double sums[lanes] = {};
   Index i = 0;

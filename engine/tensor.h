@@ -45,6 +45,7 @@ class Tensor {
 Tensor add(const Tensor& a, const Tensor& b);        // equal shapes
 void add_into(Tensor& sum, const Tensor& x);         // sum += x, equal shapes
 Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting from `shape`
+double sum_of_row(const Real* p, Index n);           // of neighbours, in double
 bool all_finite(const Tensor& x);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -111,11 +111,20 @@ Var conv2d(const Var& x, const Var& w, const Conv2d& options) {
                 weight_edge(x, w, options));
 }
 
+static std::array<Tensor, 2> weight_and_bias_gradient(const Tensor& d, const Tensor& x,
+                                                      const Shape& w, const Conv2d& options) {
+  const ConvGeometry g(x.shape(), w, options);
+  if (d.size() > 0 && w.size() > 0 && !g.direct() && !unfold_output(g))
+    return unfolded_weight_and_bias_gradient(d, x, g);
+  return {conv2d_weight_gradient(d, x, w, options), sum(d, {0, 2, 3})};
+}
+
 Var conv2d(const Var& x, const Var& w, const Var& b, const Conv2d& options) {
+  const auto gradient = [X = x.value(), shape = w.shape(), options](const Tensor& g) {
+    return weight_and_bias_gradient(g, X, shape, options);
+  };
   return record("conv2d", conv2d(x.value(), w.value(), b.value(), options),
-                input_edge(x, w, options), weight_edge(x, w, options), grad(b, [](const Tensor& g) {
-                  return sum(g, {0, 2, 3});
-                }));
+                input_edge(x, w, options), joint_grad({w, b}, gradient));
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,6 +1,7 @@
 // The two ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
 #pragma once
 
+#include <array>
 #include <functional>
 
 #include "ops/conv.h"
@@ -43,6 +44,9 @@ Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const C
 Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
                                const ConvGeometry& g);
 Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
+// And of the bias, (O), while d is in the cache.
+std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
+                                                        const ConvGeometry& g);
 
 // ---- For both: groups of images are the tasks, cut by shape alone -------------------------------
 

@@ -4,6 +4,7 @@
 #include "engine/parallel.h"
 #include "ops/conv_kernels.h"
 #include "ops/matmul.h"
+#include "ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -98,15 +99,38 @@ Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
   return dx;
 }
 
+// Adds the gradient of (O, C K L) weights for some images; `first` overwrites.
+static void add_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g,
+                                Unfolded& columns, Index image, bool first, Real* dw) {
+  product(dw, g.C * g.taps(), first ? 0 : 1,
+          matrix(d.data() + image * g.O * g.out_pixels(), g.O, g.out_pixels()),
+          transposed(columns(x.data() + image * g.C * g.in_pixels())));
+}
+
 Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
   const auto part = [&](Index image, Index count, Real* dw) {
     Unfolded columns(g);
-    for (Index i = 0; i < count; ++i, ++image)
-      product(dw, g.C * g.taps(), i == 0 ? 0 : 1,
-              matrix(d.data() + image * g.O * g.out_pixels(), g.O, g.out_pixels()),
-              transposed(columns(x.data() + image * g.C * g.in_pixels())));
+    for (Index i = 0; i < count; ++i) add_weight_gradient(d, x, g, columns, image + i, i == 0, dw);
   };
   return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, part);
+}
+
+std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
+                                                        const ConvGeometry& g) {
+  const Index weights = g.O * g.C * g.taps();
+  const auto part = [&](Index image, Index count, Real* sums) {
+    Unfolded columns(g);
+    std::fill_n(sums + weights, g.O, Real(0));
+    for (Index i = 0; i < count; ++i) {
+      add_weight_gradient(d, x, g, columns, image + i, i == 0, sums);
+      const Real* plane = d.data() + (image + i) * g.O * g.out_pixels();
+      for (Index o = 0; o < g.O; ++o, plane += g.out_pixels())
+        sums[weights + o] += static_cast<Real>(sum_of_row(plane, g.out_pixels()));
+    }
+  };
+  const Tensor both = sum_over_groups({weights + g.O}, g.B, part);
+  return {slice(both, 0, 0, weights).reshape({g.O, g.C, g.K, g.L}),
+          slice(both, 0, weights, weights + g.O)};
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION
