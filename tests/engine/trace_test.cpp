@@ -110,9 +110,7 @@ TEST(Profiler, CountsCallsAndBytesForwardAndBackwardApart) {
     trace_work("rest");
   }
   exp(x);  // nobody looks any more
-  const auto cost = [&](const char* op, const char* phase) {
-    return profile.costs[{op, phase}];
-  };
+  const auto cost = [&](const char* op, const char* phase) { return profile.costs[{op, phase}]; };
   const Index bytes = 2 * sizeof(Real);
   EXPECT_EQ(cost("exp", "forward").calls, 2);
   EXPECT_EQ(cost("exp", "forward").bytes, 2 * bytes);
