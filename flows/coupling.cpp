@@ -52,7 +52,8 @@ void for_each_plane(const Shape& x, const Body& body) {
                });
 }
 
-// {z, logdet} of x and what the network made of its first half.
+// {z, logdet} of x and what the network made of its first half. Forward reads x and h and writes z
+// and half as many log-scales; backward reads x, gz and those, and writes gx and gh.
 std::array<Var, 2> affine(const Var& x, const Var& h) {
   const Tensor X = x.value(), H = h.value();
   Tensor Z = Tensor::empty(X.shape());

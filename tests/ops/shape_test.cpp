@@ -3,8 +3,11 @@
 
 #include <numeric>
 
+#include "engine/backward.h"
 #include "engine/gradcheck.h"
 #include "engine/random.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -195,6 +198,19 @@ TEST(Slice, GradientsAgreeWithDifferences) {
   EXPECT_TRUE(gradient_is_right([](const Var& x) { return slice(x, 0, 2, 5); }, {7}));
   EXPECT_TRUE(gradient_is_right([](const Var& x) { return slice(x, -1, 0, 16); }, {513, 33}));
   EXPECT_TRUE(gradient_is_right([](const Var& x) { return slice(x, 1, 1, 2); }, {3, 3, 5}));
+}
+
+// The first one's gradient is padded, those after it are added into the range that they cover.
+TEST(Slice, GradientsOfOverlappingSlicesAddUp) {
+  for (int axis : {0, 1, -1}) {
+    const auto f = [axis](const Var& x) {
+      return square(slice(x, axis, 0, 3)) * slice(x, axis, 1, 4) + slice(x, axis, 2, 5);
+    };
+    EXPECT_EQ(gradcheck(f, Random(1).normal({5, 6, 7})).failure, "") << axis;
+  }
+  const Var x = Var::leaf(Tensor({4}, {1, 2, 3, 4}));
+  const Var y = sum(slice(x, 0, 0, 3)) + sum(slice(x, 0, 2, 4)) + sum(x);
+  EXPECT_EQ(backward(y)[x].values(), (std::vector<Real>{2, 2, 3, 2}));
 }
 
 TEST(Slice, FailsOutsideTheAxis) {
