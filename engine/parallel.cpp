@@ -18,8 +18,10 @@ namespace {
 
 thread_local bool inside_chunk = false;
 
+// Yielding is a system call, in which a worker would miss the beginning of the next job; but where
+// there are more threads than processors, nothing moves without it.
 void pause_briefly(int turn) {
-  if (turn % 64 == 63) {
+  if (turn % 512 == 511) {
     std::this_thread::yield();
   } else {
 #if defined(__x86_64__)

@@ -8,7 +8,8 @@ learning rate is as tiny, for only the time counts.
     apps/bench/peer_torch.py selfnorm_fc_mnist --threads 2 --steps 50
 
 With --tuned it is run as an expert would: channels last, and freed memory kept. Needs Debian's
-python3-torch. apps/bench/compare.sh runs both beside snf.
+python3-torch and libopenblas0. apps/bench/compare.sh runs both beside snf, the tuned one with the
+OpenMP build of OpenBLAS, which shares PyTorch's threads instead of fighting them for the cores.
 """
 
 import argparse
@@ -503,7 +504,7 @@ def sampling_ms(model):
     ms = []
     while sum(ms) < 500 and len(ms) < 50:
         ms.append(milliseconds(model.sample, 100))
-    return statistics.median(ms)
+    return statistics.median_high(ms)
 
 
 def prepare_process(threads):
@@ -533,7 +534,7 @@ def bench(experiment, threads, steps, batch_size):
         "steps": steps,
         "tuned": tuned,
         "parameters": sum(p.numel() for p in model.parameters()),
-        "ms_per_step": {"min": min(ms), "median": statistics.median(ms), "max": max(ms)},
+        "ms_per_step": {"min": min(ms), "median": statistics.median_high(ms), "max": max(ms)},
         "sampling_100_ms": sampling_ms(model) if model.self_normalizing else None,
     }
 
