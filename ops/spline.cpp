@@ -59,9 +59,9 @@ inline Lanes log(const Lanes& v) {
 // Calls body(first element, its column in the strip, count) for each vector of a task's part of x.
 template <class Body>
 void for_each_vector(const Layout& l, Index task, const Body& body) {
-  const Index first_column = task / l.tasks_per_strip * width;
+  const Index first_column = l.strip_of(task) * width;
   const Index columns = std::min(width, l.columns - first_column);
-  const Index first_row = task % l.tasks_per_strip * l.rows_per_task;
+  const Index first_row = l.first_row_of(task);
   const Index end_row = std::min(l.rows, first_row + l.rows_per_task);
   for (Index row = first_row; row < end_row; ++row) {
     const Index first = row * l.columns + first_column;
@@ -147,7 +147,7 @@ inline Mask is_outside(const Lanes& x, Real bound) { return (x < -bound) | (x > 
 
 void forward_task(const Layout& l, const Tables& tables, Index task, const Real* x, Real* value,
                   Real* log_derivative) {
-  const Knots strip(tables, task / l.tasks_per_strip);
+  const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
     const Lanes in = load(x + at, count);
@@ -217,7 +217,7 @@ struct Backward {
 };
 
 void backward_task(const Layout& l, const Tables& tables, Index task, const Backward& b) {
-  const Knots strip(tables, task / l.tasks_per_strip);
+  const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
     const Lanes in = load(b.x + at, count), g_value = load(b.value + at, count);
@@ -236,9 +236,8 @@ void backward_task(const Layout& l, const Tables& tables, Index task, const Back
 std::vector<double> total_sums(const Layout& l, Index strip, const Tensor& sums) {
   const Index per_task = sums.size(1);
   std::vector<double> total(per_task);
-  const Real* from = sums.data() + strip * l.tasks_per_strip * per_task;
-  for (Index task = 0; task < l.tasks_per_strip; ++task)
-    for (Index i = 0; i < per_task; ++i) total[i] += *from++;
+  for (Index task = strip; task < l.tasks(); task += l.strips)
+    for (Index i = 0; i < per_task; ++i) total[i] += sums[task * per_task + i];
   const Index splines = l.splines_in(strip);
   for (Index row = 0; row < per_task; row += width)
     for (Index i = splines; i < width; ++i) total[row + i % splines] += total[row + i];
@@ -291,7 +290,7 @@ inline Ends find_ends(const Knots& knots, Index bins, const Lanes& value) {
 // root = sqrt(r^2 + 4 s^2 e (1 - e)): nothing cancels in the first if r > 0, in the second else.
 // In double: where the spline is flat, digits are few.
 void inverse_task(const Layout& l, const Tables& tables, Index task, const Real* y, Real* x) {
-  const Knots strip(tables, task / l.tasks_per_strip);
+  const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
     const Lanes in = load(y + at, count);

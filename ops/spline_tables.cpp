@@ -111,7 +111,9 @@ SplineLayout::SplineLayout(const char* op, const Shape& x, const Shape& widths,
   columns = splines * std::max<Index>(1, width / splines);
   rows = (elements + columns - 1) / columns;
   strips = (columns + width - 1) / width;
-  rows_per_task = std::min<Index>(elements_per_chunk / std::min(width, columns), 1024);
+  const Index most_rows = std::min<Index>(elements_per_chunk / std::min(width, columns), 1024);
+  const Index pairs = std::max<Index>(1, (rows + 2 * most_rows - 1) / (2 * most_rows));
+  rows_per_task = std::max<Index>(1, (rows + 2 * pairs - 1) / (2 * pairs));
   tasks_per_strip = (rows + rows_per_task - 1) / rows_per_task;
 }
 

@@ -18,7 +18,11 @@ struct SplineLayout {
   SplineLayout(const char* op, const Shape& x, const Shape& widths, const Shape& heights,
                const Shape& derivatives);
 
+  // A task is some rows of a strip. Those of the first rows come first: a thread that works on the
+  // first half of the tasks meets the examples that other ops gave it.
   Index tasks() const { return strips * tasks_per_strip; }
+  Index strip_of(Index task) const { return task % strips; }
+  Index first_row_of(Index task) const { return task / strips * rows_per_task; }
   Index splines_in(Index strip) const {  // column i of the strip has its spline i % splines_in
     return std::min(strip_width, splines - strip * strip_width);
   }
