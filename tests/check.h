@@ -54,4 +54,12 @@ inline void expect_close(const Tensor& actual, const Tensor& expected, double to
         << what << ", element " << i << " of " << actual.shape();
 }
 
+inline Index live_bytes() { return memory_use().live_bytes; }
+
+inline Index bytes_of(const Shape& shape) {  // in the pool, which rounds up
+  const Index before = live_bytes();
+  const Tensor x = Tensor::empty(shape);
+  return live_bytes() - before;
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

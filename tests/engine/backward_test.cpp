@@ -1,13 +1,9 @@
 #include "engine/backward.h"
 
 #include <gtest/gtest.h>
-#include <malloc.h>
-#include <pthread.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
-#include <optional>
 #include <thread>
 
 #include "ops/pointwise.h"
@@ -16,140 +12,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-#ifdef BACKFLOW_SANITIZED
-constexpr bool sanitized = true;
-constexpr std::size_t small_stack = 1 << 20;  // instrumented frames are larger
-#else
-constexpr bool sanitized = false;
-constexpr std::size_t small_stack = 256 << 10;  // of which libraries take some for their own
-#endif
-
 using Reals = std::vector<Real>;
-using Clock = std::chrono::steady_clock;
-
-Index live_bytes() { return memory_use().live_bytes; }
-
-Index bytes_of(const Shape& shape) {
-  const Index before = live_bytes();
-  const Tensor x = Tensor::empty(shape);
-  return live_bytes() - before;
-}
-
-// Everything that malloc has handed out; the pool's blocks are among it.
-Index heap_bytes() {
-  const auto use = mallinfo2();
-  return static_cast<Index>(use.uordblks + use.hblkhd);
-}
-
-void run_on_small_stack(std::function<void()> body) {
-  pthread_attr_t attributes;
-  pthread_attr_init(&attributes);
-  ASSERT_EQ(pthread_attr_setstacksize(&attributes, small_stack), 0);
-  const auto start = [](void* f) -> void* {
-    (*static_cast<std::function<void()>*>(f))();
-    return nullptr;
-  };
-  pthread_t thread;
-  ASSERT_EQ(pthread_create(&thread, &attributes, start, &body), 0);
-  pthread_join(thread, nullptr);
-  pthread_attr_destroy(&attributes);
-}
-
-constexpr int million = sanitized ? 100000 : 1000000;  // a sanitizer is ten times slower
-constexpr double most_ns = 2000, most_bytes = 600;     // per op
-
-// x * c^n in n ops, for a c so close to 1 that the end is finite.
-Var chain_of_products(const Var& x, int ops) {
-  const Var c = Tensor(Real(1 + 1e-7));
-  Var y = x;
-  for (int i = 0; i < ops; ++i) y = y * c;
-  return y;
-}
-
-struct ChainCost {
-  double forward = 1e9, backward = 1e9, destruction = 1e9;  // ns per op
-  double bytes = 0;                                         // per op
-  double total() const { return forward + backward + destruction; }
-};
-
-double ns_per_op(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double, std::nano>(end - begin).count() / million;
-}
-
-// What each of a million ops costs: keeping the graph in backward() leaves it to the destructor.
-ChainCost cost_of_chain(const Var& x) {
-  ChainCost cost;
-  release_pooled_buffers();
-  const Index heap_before = heap_bytes();
-  const auto start = Clock::now();
-  std::optional<Var> y = chain_of_products(x, million);
-  const auto built = Clock::now();
-  cost.bytes = static_cast<double>(heap_bytes() - heap_before) / million;
-  const auto measured = Clock::now();
-  EXPECT_NEAR(backward(*y, {}, Graph::keep)[x].item(), y->item() / x.item(), 1e-3);
-  const auto swept = Clock::now();
-  y.reset();
-  const auto destroyed = Clock::now();
-  cost.forward = ns_per_op(start, built);
-  cost.backward = ns_per_op(measured, swept);
-  cost.destruction = ns_per_op(swept, destroyed);
-  return cost;
-}
-
-TEST(BackwardChain, AMillionOpsNeedLittleStackTimeAndMemory) {
-  ChainCost best;
-  run_on_small_stack([&best] {
-    const Var x = Var::leaf(Tensor(2));
-    for (int run = 0; run < 3 && best.total() > most_ns; ++run) {  // others may use the machine
-      const ChainCost cost = cost_of_chain(x);
-      if (cost.total() < best.total()) best = cost;
-    }
-  });
-  if (sanitized) return;  // a sanitizer's time and memory say nothing
-  EXPECT_LE(best.total(), most_ns) << "forward " << best.forward << ", backward " << best.backward
-                                   << ", destruction " << best.destruction;
-  EXPECT_LE(best.bytes, most_bytes);
-  EXPECT_GT(best.bytes, 50) << "the measurement sees nothing";
-}
-
-TEST(BackwardChain, AMillionOpsThatKeepTheirValuesNeedLittleMemoryToo) {
-  double bytes = 0;
-  run_on_small_stack([&bytes] {
-    release_pooled_buffers();
-    const Index before = heap_bytes();
-    const Var x = Var::leaf(Tensor(1));
-    Var y = x;
-    for (int i = 0; i < million; ++i) y = tanh(y);
-    bytes = static_cast<double>(heap_bytes() - before) / million;
-    // y' = 1 - y^2 and so y ~ sqrt(3 / (2 n)): the gradient is about y^3.
-    EXPECT_NEAR(y.item(), std::sqrt(1.5 / million), 1e-4);
-    const Real gradient = backward(y)[x].item();
-    EXPECT_GT(gradient, 0);
-    EXPECT_LT(gradient, 1e-6);
-  });
-  if (sanitized) return;
-  EXPECT_LE(bytes, most_bytes);
-}
-
-TEST(BackwardChain, AReleasingSweepAndAnUnusedHistoryNeedLittleStack) {
-  run_on_small_stack([] {
-    const Var x = Var::leaf(Tensor(2));
-    EXPECT_NEAR(backward(chain_of_products(x, million))[x].item(), std::exp(1e-7 * million), 0.05);
-    chain_of_products(x, million);  // destroyed without a backward
-  });
-}
-
-TEST(BackwardChain, AWideHistoryIsDestroyedWithLittleStack) {
-  run_on_small_stack([] {  // each node is held by two others
-    const Var x = Var::leaf(Tensor(1));
-    Var a = x, b = x;
-    for (int i = 0; i < 100000; ++i) {
-      const Var next = a + b;
-      b = a - b;
-      a = next;
-    }
-  });
-}
 
 TEST(Backward, InputUsedDirectlyAndThroughASum) {  // p = x / (x + y)
   const Var x = Var::leaf(Tensor(2)), y = Var::leaf(Tensor(6));
