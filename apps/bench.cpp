@@ -73,6 +73,18 @@ double square_product_gflops() {
   return 2.0 * n * n * n / best / 1e6;
 }
 
+// Of up to half a second of it.
+template <class Work>
+double median_ms_of(const Work& work) {
+  std::vector<double> ms;
+  double total = 0;
+  do {
+    ms.push_back(milliseconds(work));
+    total += ms.back();
+  } while (total < 500 && ms.size() < 50);
+  return median(std::move(ms));
+}
+
 }  // namespace
 
 double BenchReport::mean_ms() const {
@@ -147,13 +159,7 @@ std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape&
         model.density().sample(count, Random(config.seed, Purpose::sampling), 0.5, pass);
       };
       draw();
-      std::vector<double> ms;
-      double total = 0;
-      do {
-        ms.push_back(milliseconds(draw));
-        total += ms.back();
-      } while (total < 500 && ms.size() < 50);
-      times.push_back({inverse, count, median(std::move(ms))});
+      times.push_back({inverse, count, median_ms_of(draw)});
     }
   }
   return times;

@@ -181,9 +181,12 @@ int Training::run() {
   const Interrupt interrupt;
   progress_.emplace(steps_done(), config_.epochs * steps_per_epoch_, options_.quiet);
   bool finished = true;
-  while (position_.epoch < config_.epochs && (finished = run_epoch())) {
+  while (finished && position_.epoch < config_.epochs) finished = run_epoch();
+  if (finished) {
+    log_.end(position_, run_);
+  } else {
+    stop();
   }
-  finished ? log_.end(position_, run_) : stop();
   if (options_.profile && profiled_steps_ > 0)
     print_profile(profile_, profiled_steps_, 1000 * profiled_seconds_ / profiled_steps_);
   return finished ? 0 : Interrupt::exit_code();

@@ -7,17 +7,10 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 static double sum_of_squares(const Tensor& x) {
-  constexpr int lanes = 16;  // independent sums, so that the loop can use vector instructions
   std::vector<double> chunks((x.size() + elements_per_chunk - 1) / elements_per_chunk);
-  parallel_for(x.size(), elements_per_chunk, [&, p = x.data()](Index begin, Index end) {
-    double sums[lanes] = {};
-    Index i = begin;
-    for (; i + lanes <= end; i += lanes)
-      for (int k = 0; k < lanes; ++k) sums[k] += static_cast<double>(p[i + k]) * p[i + k];
-    double total = 0;
-    for (double sum : sums) total += sum;
-    for (; i < end; ++i) total += static_cast<double>(p[i]) * p[i];
-    chunks[begin / elements_per_chunk] = total;
+  parallel_for(x.size(), elements_per_chunk, [&, all = x.data()](Index begin, Index end) {
+    const auto square = [p = all + begin](Index i) { return static_cast<double>(p[i]) * p[i]; };
+    chunks[begin / elements_per_chunk] = sum_in_lanes(end - begin, square);
   });
   double total = 0;
   for (double chunk : chunks) total += chunk;

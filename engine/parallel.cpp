@@ -40,6 +40,7 @@ void pause_briefly(int turn) {
 struct alignas(64) Share {
   std::atomic<std::uint64_t> ticket = 0;
   Index end = 0;
+  std::atomic<bool> asleep = false;  // its thread; may be true a little too long, never too short
 
   std::uint32_t job() const { return static_cast<std::uint32_t>(ticket.load() >> 32); }
 
@@ -79,10 +80,14 @@ class ThreadPool {
     n_ = n, grain_ = grain, body_ = &body;
     done_.store(0, std::memory_order_relaxed);
     ++job_;
-    for (Index i = 0; i < threads; ++i)  // publishes the fields above
-      if (const Index first = chunks * i / threads, end = chunks * (i + 1) / threads; first < end)
-        shares_[i].publish(job_, first, end);
-    if (sleepers_.load() > 0) {
+    bool asleep = false;
+    for (Index i = 0; i < threads; ++i) {
+      const Index first = chunks * i / threads, end = chunks * (i + 1) / threads;
+      if (first == end) continue;            // there is nothing for that thread
+      shares_[i].publish(job_, first, end);  // and with it the fields above
+      asleep |= shares_[i].asleep.load();
+    }
+    if (asleep) {
       std::lock_guard lock(sleep_);
       wake_.notify_all();
     }
@@ -130,15 +135,15 @@ class ThreadPool {
     }
   }
 
-  std::uint32_t wait_for_job_after(std::uint32_t seen, const Share& share) {
+  std::uint32_t wait_for_job_after(std::uint32_t seen, Share& share) {
     for (int turn = 0; turn < 4000; ++turn) {  // some 50 to 100 microseconds
       if (share.job() != seen) return share.job();
       pause_briefly(turn);
     }
     std::unique_lock lock(sleep_);
-    ++sleepers_;
+    share.asleep = true;
     wake_.wait(lock, [&] { return stopping_ || share.job() != seen; });
-    --sleepers_;
+    share.asleep = false;
     return share.job();
   }
 
@@ -147,7 +152,6 @@ class ThreadPool {
   std::mutex running_, sleep_, error_mutex_;
   std::condition_variable wake_;
   std::atomic<bool> stopping_ = false;
-  std::atomic<int> sleepers_ = 0;
   std::uint32_t job_ = 0;
   Index n_ = 0, grain_ = 0;
   const std::function<void(Index, Index)>* body_ = nullptr;

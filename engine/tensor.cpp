@@ -79,18 +79,6 @@ void add_into(Tensor& sum, const Tensor& x) {
                });
 }
 
-double sum_of_row(const Real* p, Index n) {
-  constexpr Index lanes = 16;  // independent sums, so that the loop can use vector instructions
-  double sums[lanes] = {};
-  Index i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (Index k = 0; k < lanes; ++k) sums[k] += p[i + k];
-  for (Index k = 0; i + k < n; ++k) sums[k] += p[i + k];
-  double total = 0;
-  for (double sum : sums) total += sum;
-  return total;
-}
-
 // The axes of x are (outer, summed, inner). A float sum of many rows would lose digits: in double.
 static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner, Shape shape) {
   Tensor out = Tensor::empty(shape);
@@ -98,7 +86,8 @@ static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner
   const Real* p = x.data();
   if (inner == 1) {
     parallel_for(outer, 1 + elements_per_chunk / (1 + summed), [&](Index o, Index end) {
-      for (; o < end; ++o) y[o] = static_cast<Real>(sum_of_row(p + o * summed, summed));
+      for (; o < end; ++o)
+        y[o] = static_cast<Real>(sum_in_lanes(summed, [&](Index i) { return p[o * summed + i]; }));
     });
     return out;
   }

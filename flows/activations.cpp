@@ -46,40 +46,50 @@ double solve_increasing(const char* flow, S s, SlopeBounds bounds, double y) {
        high);
 }
 
-// Newton's method alone, for a block of elements at once: vector instructions. What it leaves
-// unsolved after some steps, solve_increasing() solves. A block is always full and an element that
-// is solved stays as it is, so that its bits do not depend on its neighbours.
+// Newton's method alone, for a block of elements at once: vector instructions. A block is always
+// full and an element that is solved stays as it is, so that its bits do not depend on others.
+constexpr Index block = 64;
+struct Roots {
+  double x[block], unsolved[block];  // 0 or 1
+};
 template <class S>
-Tensor invert(const char* flow, const Tensor& z, SlopeBounds bounds, S s) {
-  constexpr Index block = 64;
+Roots solve_block(S s, SlopeBounds bounds, const double* y) {
   constexpr int most_steps = 12;
   constexpr double epsilon = std::numeric_limits<double>::epsilon();
   constexpr double largest = std::numeric_limits<double>::max();
+  Roots roots;
+  for (Index k = 0; k < block; ++k) {
+    roots.x[k] = y[k] / bounds.greatest;
+    roots.unsolved[k] = 1;
+  }
+  double left = block;
+  for (int step = 0; step < most_steps && left > 0; ++step) {
+    for (Index k = 0; k < block; ++k) {
+      double &x = roots.x[k], &unsolved = roots.unsolved[k];
+      const auto [value, slope] = s(x);
+      const double residual = value - y[k];
+      const double rounding = 4 * epsilon * (std::abs(y[k]) + bounds.least * std::abs(x));
+      x = unsolved == 0 ? x : x - residual / slope;
+      unsolved = std::abs(residual) <= std::min(rounding, largest) ? 0 : unsolved;
+    }
+    left = 0;
+    for (Index k = 0; k < block; ++k) left += roots.unsolved[k];
+  }
+  return roots;
+}
+
+template <class S>
+Tensor invert(const char* flow, const Tensor& z, SlopeBounds bounds, S s) {
   Tensor x = Tensor::empty(z.shape());
   parallel_for(z.size(), 8 * block, [&, out = x.mutable_data(), z = z.data()](Index i, Index end) {
     for (; i < end; i += block) {
       const Index count = std::min(block, end - i);
-      double y[block] = {}, root[block], unsolved[block];
+      double y[block] = {};
       std::copy_n(z + i, count, y);
-      for (Index k = 0; k < block; ++k) {
-        root[k] = y[k] / bounds.greatest;
-        unsolved[k] = 1;
-      }
-      double left = block;
-      for (int step = 0; step < most_steps && left > 0; ++step) {
-        for (Index k = 0; k < block; ++k) {
-          const auto [value, slope] = s(root[k]);
-          const double residual = value - y[k];
-          const double rounding = 4 * epsilon * (std::abs(y[k]) + bounds.least * std::abs(root[k]));
-          root[k] = unsolved[k] == 0 ? root[k] : root[k] - residual / slope;
-          unsolved[k] = std::abs(residual) <= std::min(rounding, largest) ? 0 : unsolved[k];
-        }
-        left = 0;
-        for (Index k = 0; k < block; ++k) left += unsolved[k];
-      }
+      const Roots roots = solve_block(s, bounds, y);
       for (Index k = 0; k < count; ++k)
-        out[i + k] =
-            static_cast<Real>(unsolved[k] == 0 ? root[k] : solve_increasing(flow, s, bounds, y[k]));
+        out[i + k] = static_cast<Real>(
+            roots.unsolved[k] == 0 ? roots.x[k] : solve_increasing(flow, s, bounds, y[k]));
     }
   });
   return x;

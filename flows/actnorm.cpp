@@ -34,45 +34,35 @@ void ActNorm::initialize(const Tensor& x) const {
   initialized_ = Tensor(Real(1));
 }
 
-// The gradients, in one pass: gx = s gz, and per channel -sum(gz z) for the log-scale and
-// -s sum(gz) for the translation. Each image has sums of its own, in double.
+// gx = s gz, and per channel -s sum(gz) for the translation and -sum(gz z) for the log-scale. Each
+// plane has sums of its own, in double, taken while the cache holds it.
 static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const Tensor& scale) {
-  const Index B = z.size(0), C = z.size(1), pixels = z.size() / (B * C);
-  Tensor gx = Tensor::empty(z.shape()), g_translation = Tensor::zeros({C});
-  Tensor g_log_scale = Tensor::zeros({C});
-  std::vector<double> sums(2 * B * C);
-  parallel_for(B * C, std::max<Index>(1, elements_per_chunk / pixels),
+  const Index B = z.size(0), C = z.size(1), planes = B * C;
+  const Index pixels = z.rank() == 2 ? 1 : z.size(2) * z.size(3);
+  struct Sums {
+    double gz, gz_z;
+  };
+  std::vector<Sums> of_plane(planes);
+  Tensor gx = Tensor::empty(z.shape());
+  parallel_for(planes, std::max<Index>(1, elements_per_chunk / std::max<Index>(1, pixels)),
                [&, to = gx.mutable_data()](Index plane, Index end) {
                  for (; plane < end; ++plane) {
-                   const Real s = scale[plane % C], *g = gz.data() + plane * pixels,
-                              *out = z.data() + plane * pixels;
-                   Real* x = to + plane * pixels;
-                   constexpr Index lanes = 16;
-                   double sum[lanes] = {}, product[lanes] = {};
-                   Index i = 0;
-                   const auto take = [&](Index count) {
-                     for (Index k = 0; k < count; ++k) {
-                       x[i + k] = s * g[i + k];
-                       sum[k] += g[i + k];
-                       product[k] += g[i + k] * out[i + k];
-                     }
-                   };
-                   for (; i + lanes <= pixels; i += lanes) take(lanes);
-                   take(pixels - i);
-                   for (Index k = 0; k < lanes; ++k) {
-                     sums[2 * plane] += sum[k];
-                     sums[2 * plane + 1] += product[k];
-                   }
+                   const Real *g = gz.data() + plane * pixels, *y = z.data() + plane * pixels;
+                   const Real s = scale[plane % C];
+                   for (Index i = 0; i < pixels; ++i) to[plane * pixels + i] = s * g[i];
+                   of_plane[plane] = {sum_in_lanes(pixels, [=](Index i) { return g[i]; }),
+                                      sum_in_lanes(pixels, [=](Index i) { return g[i] * y[i]; })};
                  }
                });
+  Tensor g_translation = Tensor::empty({C}), g_log_scale = Tensor::empty({C});
   for (Index c = 0; c < C; ++c) {
-    double sum = 0, product = 0;
-    for (Index plane = c; plane < B * C; plane += C) {
-      sum += sums[2 * plane];
-      product += sums[2 * plane + 1];
+    Sums total{};
+    for (Index plane = c; plane < planes; plane += C) {
+      total.gz += of_plane[plane].gz;
+      total.gz_z += of_plane[plane].gz_z;
     }
-    g_translation.mutable_data()[c] = static_cast<Real>(-sum * scale[c]);
-    g_log_scale.mutable_data()[c] = static_cast<Real>(-product);
+    g_translation.mutable_data()[c] = static_cast<Real>(-total.gz * scale[c]);
+    g_log_scale.mutable_data()[c] = static_cast<Real>(-total.gz_z);
   }
   return grads(gx, g_translation, g_log_scale);
 }

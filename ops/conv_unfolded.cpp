@@ -125,7 +125,8 @@ std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const T
       add_weight_gradient(d, x, g, columns, image + i, i == 0, sums);
       const Real* plane = d.data() + (image + i) * g.O * g.out_pixels();
       for (Index o = 0; o < g.O; ++o, plane += g.out_pixels())
-        sums[weights + o] += static_cast<Real>(sum_of_row(plane, g.out_pixels()));
+        sums[weights + o] +=
+            static_cast<Real>(sum_in_lanes(g.out_pixels(), [=](Index p) { return plane[p]; }));
     }
   };
   const Tensor both = sum_over_groups({weights + g.O}, g.B, part);
