@@ -8,7 +8,12 @@
 #include "engine/parallel.h"
 #include "engine/tensor.h"
 
+extern "C" void __asan_init() __attribute__((weak));  // AddressSanitizer's, or null
+
 namespace backflow::inline BACKFLOW_PRECISION {
+
+// Whether the library under test was built with sanitizers.
+inline const bool sanitized = __asan_init != nullptr;
 
 inline constexpr bool in_double = sizeof(Real) == sizeof(double);
 

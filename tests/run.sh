@@ -6,21 +6,19 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source apps/setup.sh
 
-build=build precisions=(f32 f64) suites=(core app program)
-options=(-Db_sanitize=none)
+build=build precisions=(f32 f64) suites=(core app program) variant=''
 if [[ ${1-} == --sanitize ]]; then
-  build=build-sanitize precisions=(f64) suites=(core app)
-  options=(-Db_sanitize=address,undefined -Db_lundef=false -Doptimization=1)
+  precisions=(f64) suites=(core app) variant=_sanitized
   export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 elif (($#)); then
   die "found the arguments \"$*\", expected none or --sanitize"
 fi
 
 install_build_tools
-configure "$build" "${options[@]}"
+configure "$build"
 targets=()
 for precision in "${precisions[@]}"; do
-  for suite in "${suites[@]}"; do targets+=("tests/${suite}_tests_$precision"); done
+  for suite in "${suites[@]}"; do targets+=("tests/${suite}_tests_$precision$variant"); done
 done
 goals=("${targets[@]}")
 if [[ " ${suites[*]} " == *" program "* ]]; then goals=("${precisions[@]/#/tests_}"); fi  # and snf

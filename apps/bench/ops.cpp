@@ -6,6 +6,7 @@
 // and additions, bytes/s what an op has to read and write at least.
 #include <benchmark/benchmark.h>
 
+#include <cstdio>
 #include <cstdlib>
 
 #include "engine/backward.h"
@@ -244,10 +245,17 @@ BENCHMARK(Logabsdet_banded)
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
 
-int main(int argc, char** argv) {
-  if (const char* threads = std::getenv("BACKFLOW_THREADS"))
-    backflow::set_threads(std::max(1, std::atoi(threads)));
+int main(int argc, char** argv) try {
+  if (const char* text = std::getenv("BACKFLOW_THREADS")) {
+    const int threads = std::atoi(text);
+    if (threads < 1)
+      backflow::fail("BACKFLOW_THREADS", "expected a number above 0, got '", text, "'");
+    backflow::set_threads(threads);
+  }
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::RunSpecifiedBenchmarks();
+} catch (const backflow::Error& error) {
+  std::fprintf(stderr, "ops: %s\n", error.what());
+  return 2;
 }

@@ -8,17 +8,13 @@
 
 #include "engine/backward.h"
 #include "ops/pointwise.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-#ifdef BACKFLOW_SANITIZED
-constexpr bool sanitized = true;
-constexpr std::size_t small_stack = 1 << 20;  // instrumented frames are larger
-#else
-constexpr bool sanitized = false;
-constexpr std::size_t small_stack = 256 << 10;  // of which libraries take some for their own
-#endif
+// Of which libraries take some for their own, and instrumented frames are larger.
+const std::size_t small_stack = sanitized ? 1 << 20 : 256 << 10;
 
 using Clock = std::chrono::steady_clock;
 
@@ -42,8 +38,8 @@ void run_on_small_stack(std::function<void()> body) {
   pthread_attr_destroy(&attributes);
 }
 
-constexpr int million = sanitized ? 100000 : 1000000;  // a sanitizer is ten times slower
-constexpr double most_ns = 2000, most_bytes = 600;     // per op
+const int million = sanitized ? 100000 : 1000000;   // a sanitizer is ten times slower
+constexpr double most_ns = 2000, most_bytes = 600;  // per op
 
 // x * c^n in n ops, for a c so close to 1 that the end is finite.
 Var chain_of_products(const Var& x, int ops) {
