@@ -140,9 +140,8 @@ TEST(BackwardChain, TenThousandOpsTakeLessThanAMicrosecondEach) {
   std::chrono::duration<double, std::nano> best = std::chrono::hours(1);
   for (int run = 0; run < 20; ++run) {  // others may use the machine
     const auto start = Clock::now();
-    Var y = x;
-    for (int i = 0; i < ops; ++i) y = y * x;
-    EXPECT_EQ(backward(y)[x].item(), ops + 1);
+    const Var y = chain_of_products(x, ops);
+    EXPECT_NEAR(backward(y)[x].item(), y.item(), 1e-3);
     best = std::min<std::chrono::duration<double, std::nano>>(best, Clock::now() - start);
   }
   if (sanitized) return;  // a sanitizer's time says nothing
