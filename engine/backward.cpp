@@ -5,6 +5,7 @@
 #include "engine/backward.h"
 
 #include <map>
+#include <typeinfo>
 
 #include "engine/trace.h"
 
@@ -50,11 +51,21 @@ Tensor checked_seed(const Var& root, Tensor seed) {
   return seed;
 }
 
-}  // namespace
+// What goes wrong inside of a rule is told with the op that the rule belongs to.
+void run_rule(const Node& node, const Edge& edge, std::span<const Tensor> g,
+              std::span<Accumulator* const> into) try {
+  edge.rule(g, into);
+} catch (const Error& error) {
+  const std::string where = std::string("[") + node.op.text() + "]", what = error.what();
+  if (typeid(error) != typeid(Error) || what.starts_with(where)) throw;
+  throw Error(where + " in its rule for backward: " + what);
+}
 
-Gradients backward(const Var& root, Tensor seed, Graph graph) {
+// Walks back from the root. Calls visit(node, the gradients of its outputs) for each node that the
+// root reaches, once these are complete and before they are handed on.
+template <class Visit>
+void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
   seed = checked_seed(root, std::move(seed));
-  Gradients gradients;
   Frontier frontier;
   frontier.gradient_of(root.node(), root.output()).add(std::move(seed));
   Accumulator unwanted;
@@ -68,25 +79,60 @@ Gradients backward(const Var& root, Tensor seed, Graph graph) {
            "' was released by an earlier backward(); pass Graph::keep to that one");
     g.clear();
     for (Accumulator& output : current.outputs) g.push_back(output.take());
-    if (node.edges.empty()) {
-      gradients.of_leaf_.emplace(std::move(current.node), std::move(g[0]));
-      continue;
-    }
+    visit(current.node, g);
+    if (node.edges.empty()) continue;
     node.released = graph == Graph::release;  // from now on: a rule may throw
     for (Edge& edge : node.edges) {
       into.clear();
-      for (const Edge::Input& input : edge.inputs)
-        into.push_back(input.node ? &frontier.gradient_of(input.node, input.output) : &unwanted);
-      edge.rule(g, into);
+      int input = edge.first_input;
+      for (const Edge::Input& to : edge.inputs) {
+        into.push_back(to.node ? &frontier.gradient_of(to.node, to.output) : &unwanted);
+        into.back()->expect_from(node, input++);
+      }
+      run_rule(node, edge, g, into);
       if (Tracer* tracer = Tracer::active()) tracer->on_backward(node.op, into);
       if (node.released) edge.rule = nullptr;  // frees what the closure captured
     }
     if (node.released) node.edges.clear();
   }
-  return gradients;
+}
+
+}  // namespace
+
+Gradients backward(const Var& root, Tensor seed, Graph graph) {
+  Gradients found;
+  sweep(root, std::move(seed), graph, [&](const NodePtr& node, const std::vector<Tensor>& g) {
+    if (node->is_leaf()) found.of_leaf_.emplace(node, g[0]);
+  });
+  return found;
+}
+
+std::vector<Tensor> gradients(const Var& root, const std::vector<Var>& of, Tensor seed,
+                              Graph graph) {
+  std::vector<Tensor> found(of.size());
+  std::unordered_multimap<const Node*, std::size_t> places;
+  for (std::size_t i = 0; i < of.size(); ++i) {
+    if (!of[i].requires_grad())
+      fail("gradients", "number ", i, " of the list is a constant, which has no gradient; ",
+           "begin its history with Var::leaf()");
+    places.emplace(of[i].node().get(), i);
+  }
+  sweep(root, std::move(seed), graph, [&](const NodePtr& node, const std::vector<Tensor>& g) {
+    const auto [first, last] = places.equal_range(node.get());
+    for (auto place = first; place != last; ++place)
+      found[place->second] = g[of[place->second].output()];
+  });
+  for (std::size_t i = 0; i < of.size(); ++i)
+    if (!found[i].defined()) found[i] = Tensor::zeros(of[i].shape());
+  return found;
 }
 
 Tensor Gradients::operator[](const Var& leaf) const {
+  if (!leaf.requires_grad())
+    fail("gradients", "a constant has no gradient; begin its history with Var::leaf()");
+  if (!leaf.node()->is_leaf())
+    fail("gradients", "'", leaf.node()->op, "' is not a leaf, so its gradient was not kept; ",
+         "ask for it with gradients(root, {x})");
   const auto found = of_leaf_.find(leaf.node());
   if (found != of_leaf_.end()) return found->second;
   return Tensor::zeros(leaf.shape());

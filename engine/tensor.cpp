@@ -34,7 +34,12 @@ Tensor Tensor::identity(Index n) {
   return out;
 }
 
+void Tensor::fail_undefined() {
+  fail("tensor", "undefined: a default-constructed Tensor or Var has no values; give it one");
+}
+
 Real* Tensor::mutable_data() {
+  check_defined();
   if (buffer_.shared()) {
     Buffer copy(size());
     parallel_for(size(), elements_per_chunk, [&](Index begin, Index end) {
@@ -46,11 +51,13 @@ Real* Tensor::mutable_data() {
 }
 
 Real Tensor::item() const {
-  if (!defined() || size() != 1) fail("item", "one element expected, the shape is ", shape_);
+  check_defined();
+  if (size() != 1) fail("item", "one element expected, the shape is ", shape_);
   return *data();
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
+  check_defined();
   if (shape.size() != size()) fail("reshape", "cannot make ", shape, " of ", shape_);
   Tensor out = *this;
   out.shape_ = shape;
@@ -111,6 +118,7 @@ static Tensor sum_middle(const Tensor& x, Index outer, Index summed, Index inner
 
 // The last axes first: their elements are neighbours, and belong to few examples.
 Tensor sum_to(const Tensor& x, const Shape& shape) {
+  x.data();  // fails if x is undefined
   if (x.shape() == shape) return x;
   if (!broadcasts_to(shape, x.shape()))
     fail("sum_to", "a gradient of shape ", x.shape(), " does not fit a value of shape ", shape);

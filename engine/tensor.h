@@ -27,16 +27,26 @@ class Tensor {
   Index size() const { return shape_.size(); }
   Index size(int axis) const { return shape_[axis]; }
 
-  const Real* data() const { return buffer_.data(); }
+  // These fail for an undefined tensor: it has no values, though its shape () is a scalar's.
+  const Real* data() const {
+    check_defined();
+    return buffer_.data();
+  }
   Real* mutable_data();
-  bool shared() const { return buffer_.shared(); }
-  Real operator[](Index i) const { return buffer_.data()[i]; }  // flat, unchecked
-  Real item() const;                                            // of a tensor with one element
+  bool shared() const { return defined() && buffer_.shared(); }
+  Real operator[](Index i) const { return data()[i]; }  // flat; the index is not checked
+  Real item() const;                                    // of a tensor with one element
   std::vector<Real> values() const { return {data(), data() + size()}; }
 
   Tensor reshape(const Shape& shape) const;  // the same buffer under another shape
 
  private:
+  void check_defined() const {
+    if (!buffer_) [[unlikely]]
+      fail_undefined();
+  }
+  [[noreturn]] static void fail_undefined();
+
   Shape shape_;
   Buffer buffer_;
 };

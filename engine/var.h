@@ -13,6 +13,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 struct Edge;
 struct Node;
+class OpName;
 using NodePtr = std::shared_ptr<Node>;
 
 class Var {
@@ -21,7 +22,8 @@ class Var {
   Var(Tensor value) : value_(std::move(value)) {}  // a constant
   Var(Real value) : value_(value) {}               // a constant scalar
 
-  // The start of a history: backward() reports the gradient of each leaf it reaches.
+  // The start of a history: backward() reports the gradient of each leaf it reaches. Fails for an
+  // undefined Tensor.
   static Var leaf(Tensor value);
 
   const Tensor& value() const { return value_; }
@@ -38,8 +40,8 @@ class Var {
   int output() const { return output_; }  // which of the node's outputs this is
 
  private:
-  friend Var record_node(const char* op, Tensor value, std::vector<Edge> edges);
-  friend std::vector<Var> record_node(const char* op, std::vector<Tensor> values,
+  friend Var record_node(OpName op, Tensor value, std::vector<Edge> edges);
+  friend std::vector<Var> record_node(OpName op, std::vector<Tensor> values,
                                       std::vector<Edge> edges);
   friend class Parameter;
   Var(Tensor value, NodePtr node, int output)

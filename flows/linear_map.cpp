@@ -49,7 +49,7 @@ class DenseFactorization : public WithGradient {
 // Examples are rows, so T x is written x w^T.
 class Dense : public LinearMap {
  public:
-  const char* op() const override { return "matmul"; }
+  OpName op() const override { return "matmul"; }
   Index outputs(const Shape& w) const override { return w[0]; }
   Var examples(const Var& x, const Shape& w) const override {
     const Index D = w[0];
@@ -114,7 +114,7 @@ Tensor multiplicity(const Shape& w, const Shape& example) {
 
 class Convolution : public LinearMap {
  public:
-  const char* op() const override { return "conv2d"; }
+  OpName op() const override { return "conv2d"; }
   Index outputs(const Shape& w) const override { return w[0]; }
   Var examples(const Var& x, const Shape& w) const override {
     if (x.rank() != 4 || x.size(1) != w[0])

@@ -26,7 +26,7 @@ class LinearMap {
   // The one for weights of this shape. Fails when there is none.
   static const LinearMap& of(const Shape& w);
 
-  virtual const char* op() const = 0;               // what apply() is called in a graph
+  virtual OpName op() const = 0;                    // what apply() is called in a graph
   virtual Index outputs(const Shape& w) const = 0;  // D or C: a bias has so many values
   // The batch in the shape that the functions below want. Fails when w cannot act on it.
   virtual Var examples(const Var& x, const Shape& w) const = 0;

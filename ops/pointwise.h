@@ -16,6 +16,12 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 // ---- Kernels on Tensors -------------------------------------------------------------------
 
+// A line about an input that has no values: number 0 is the first.
+inline void check_defined(const char* op, const Tensor& x, int input) {
+  if (!x.defined()) [[unlikely]]
+    fail(op, "input ", input, " is undefined: it has no values");
+}
+
 template <class F>
 Tensor pointwise(const Tensor& x, F f) {
   Tensor out = Tensor::empty(x.shape());
@@ -45,6 +51,8 @@ struct BroadcastPlan {
 
 template <class F>
 Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, F f) {
+  check_defined(op, a, 0);
+  check_defined(op, b, 1);
   const BroadcastPlan plan(op, a.shape(), b.shape());
   Tensor out = Tensor::empty(plan.shape);
   if (out.size() == 0) return out;
@@ -97,14 +105,16 @@ FromInput<F> from_input(F rule) {  // rule(x, g)
 }
 
 template <class F, class G>
-Var pointwise(const char* op, const Var& x, F f, FromOutput<G> gradient) {
+Var pointwise(OpName op, const Var& x, F f, FromOutput<G> gradient) {
+  check_defined(op, x.value(), 0);
   const Tensor y = pointwise(x.value(), f);
   return record(op, y, grad(x, [op, y, rule = gradient.rule](const Tensor& g) {
                   return pointwise(op, y, g, rule);
                 }));
 }
 template <class F, class G>
-Var pointwise(const char* op, const Var& x, F f, FromInput<G> gradient) {
+Var pointwise(OpName op, const Var& x, F f, FromInput<G> gradient) {
+  check_defined(op, x.value(), 0);
   return record(op, pointwise(x.value(), f),
                 grad(x, [op, X = x.value(), rule = gradient.rule](const Tensor& g) {
                   return pointwise(op, X, g, rule);

@@ -14,7 +14,7 @@ namespace {
 using Layout = SplineLayout;
 using Tables = SplineTables;
 constexpr Index width = Layout::strip_width;
-constexpr const char* name = "rational_quadratic_spline";
+constexpr char name[] = "rational_quadratic_spline";
 
 // ---- Vectors --------------------------------------------------------------------------------
 

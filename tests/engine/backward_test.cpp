@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -293,6 +294,79 @@ TEST(Backward, RuleThatThrowsLeavesNoLeakAndAClearHistory) {
     EXPECT_EQ(backward(h, Tensor::full({1000}, 2))[x][0], 2) << "what was not reached still works";
   }
   EXPECT_EQ(live_bytes(), before);
+}
+
+// ---- Which gradients are kept -----------------------------------------------------------------
+
+TEST(Gradients, OfWhatIsNoLeafFail) {
+  const Var x = Var::leaf(Tensor(3)), h = square(x), constant = Tensor(5);
+  const Gradients gradients = backward(h * constant);
+  EXPECT_EQ(error_of([&] { gradients[h]; }),
+            "[gradients] 'square' is not a leaf, so its gradient was not kept; ask for it with "
+            "gradients(root, {x})");
+  EXPECT_EQ(error_of([&] { gradients[constant]; }),
+            "[gradients] a constant has no gradient; begin its history with Var::leaf()");
+  EXPECT_EQ(error_of([&] { gradients[Var()]; }),
+            "[gradients] a constant has no gradient; begin its history with Var::leaf()");
+  EXPECT_FALSE(gradients.contains(h));
+  EXPECT_FALSE(gradients.contains(constant));
+}
+
+TEST(Gradients, OfALeafThatTheRootDoesNotReachAreZeros) {
+  const Var x = Var::leaf(Tensor(3)), other = Var::leaf(Tensor({2}, {1, 2}));
+  const Gradients of_leaves = backward(square(x));
+  EXPECT_EQ(of_leaves[other].values(), (Reals{0, 0}));
+  EXPECT_FALSE(of_leaves.contains(other));
+  EXPECT_EQ(gradients(square(x), {other})[0].values(), (Reals{0, 0}));
+}
+
+TEST(Gradients, OfAnyVarsComeInTheOrderOfTheList) {
+  const Var x = Var::leaf(Tensor({2}, {1, 2})), c = Tensor(5);
+  const Var h = square(x), y = h * c;
+  const std::vector<Tensor> g = gradients(y, {h, x, y, h}, Tensor({2}, {1, 10}));
+  ASSERT_EQ(g.size(), 4u);
+  EXPECT_EQ(g[0].values(), (Reals{5, 50}));
+  EXPECT_EQ(g[1].values(), (Reals{10, 200}));
+  EXPECT_EQ(g[2].values(), (Reals{1, 10}));
+  EXPECT_EQ(g[3].values(), (Reals{5, 50}));
+}
+
+TEST(Gradients, OfAnInnerVarAreCompleteWhenItIsUsedOften) {
+  const Var x = Var::leaf(Tensor(2)), h = square(x);
+  const Var root = h * h + exp(h * Real(0)) + h;
+  EXPECT_EQ(gradients(root, {h})[0].item(), 2 * 4 + 1);
+}
+
+TEST(Gradients, OfTheOutputsOfOneNodeAreTheirOwn) {
+  const Var x = Var::leaf(Tensor(3));
+  const auto [a, b] = record<2>("both", {Tensor(3), Tensor({2}, {9, 9})},
+                                grad(x, [](const Tensor& ga, const Tensor&) { return ga; }));
+  const std::vector<Tensor> g = gradients(a * Real(7), {b, a, x});
+  EXPECT_EQ(g[0].values(), (Reals{0, 0}));
+  EXPECT_EQ(g[1].item(), 7);
+  EXPECT_EQ(g[2].item(), 7);
+}
+
+TEST(Gradients, OfAVarNewerThanTheRootAreZeros) {
+  const Var x = Var::leaf(Tensor(3)), root = square(x), newer = exp(root);
+  EXPECT_EQ(gradients(root, {newer, x})[0].item(), 0);
+}
+
+TEST(Gradients, OfAConstantInTheListFail) {
+  const Var x = Var::leaf(Tensor(3)), constant = Tensor(5);
+  EXPECT_EQ(error_of([&] {
+              gradients(square(x), {x, constant});
+            }),
+            "[gradients] number 1 of the list is a constant, which has no gradient; begin its "
+            "history with Var::leaf()");
+}
+
+TEST(Gradients, ReleaseTheHistoryUnlessItIsKept) {
+  const Var x = Var::leaf(Tensor(3)), h = square(x), y = exp(h) * h;
+  const Reals once = gradients(sum(y), {h, x}, {}, Graph::keep)[1].values();
+  EXPECT_EQ(gradients(sum(y), {x}, {}, Graph::keep)[0].values(), once);
+  EXPECT_EQ(backward(y)[x].values(), once);
+  EXPECT_NE(error_of([&] { gradients(y, {x}); }).find("was released"), std::string::npos);
 }
 
 }  // namespace

@@ -84,7 +84,7 @@ TEST(OverrideGradient, CountsMayBeKnownAtRunTimeOnly) {
 TEST(OverrideGradient, WrongNumberOfGradientsFails) {
   const Var x = Var::leaf(Tensor(3)), y = Var::leaf(Tensor(5));
   const Var z = override_gradient("f", Tensor(1), {x, y}, [](const Tensor& g) { return grads(g); });
-  EXPECT_EQ(error_of([&] { backward(z); }), "[backward] a rule gave 1 gradients for 2 inputs");
+  EXPECT_EQ(error_of([&] { backward(z); }), "[f] the rule gave 1 gradients for 2 inputs");
   EXPECT_EQ(error_of([&] {
               override_gradient("f", Tensor(1), {x, y}, unchanged);
             }),

@@ -267,27 +267,127 @@ TEST(NoGrad, IsOfOneThread) {
   EXPECT_FALSE(grad_enabled());
 }
 
-TEST(Unbroadcasting, ClosureMayReturnTheLargerShape) {
+TEST(Unbroadcasting, ClosureMayReturnTheOutputsShape) {
   const Tensor large({2, 3}, {1, 2, 3, 4, 5, 6});
   for (const auto& [shape, expected] : std::vector<std::pair<Shape, Reals>>{
            {{3}, {5, 7, 9}}, {{1, 3}, {5, 7, 9}}, {{2, 1}, {6, 15}}, {{}, {21}}, {{1, 1}, {21}}}) {
     const Var x = Var::leaf(Tensor::zeros(shape));
-    const Var y = record("f", Tensor(0), grad(x, [large](const Tensor&) { return large; }));
-    const Tensor gradient = backward(y)[x];
+    const Var y =
+        record("f", Tensor::zeros({2, 3}), grad(x, [large](const Tensor&) { return large; }));
+    const Tensor gradient = backward(y, Tensor::zeros({2, 3}))[x];
     EXPECT_EQ(gradient.shape(), shape);
     EXPECT_EQ(gradient.values(), expected) << shape;
   }
 }
 
-TEST(Unbroadcasting, GradientOfAWrongShapeFails) {
-  const Var x = Var::leaf(Tensor::zeros({2}));
-  const auto with_gradient = [&](Tensor g) {
-    return record("f", Tensor(0), grad(x, [g](const Tensor&) { return g; }));
-  };
-  EXPECT_EQ(error_of([&] { backward(with_gradient(Tensor::zeros({3}))); }),
-            "[sum_to] a gradient of shape (3) does not fit a value of shape (2)");
-  EXPECT_EQ(error_of([&] { backward(with_gradient(Tensor(1))); }),
-            "[sum_to] a gradient of shape () does not fit a value of shape (2)");
+TEST(Unbroadcasting, ClosureMayReturnTheShapeOfAnyOutput) {
+  const Var x = Var::leaf(Tensor::zeros({3}));
+  const auto [a, b] = record<2>("f", {Tensor(0), Tensor::zeros({2, 3})},
+                                grad(x, [](const Tensor&, const Tensor& gb) { return gb; }));
+  EXPECT_EQ(backward(b, Tensor::full({2, 3}, 1))[x].values(), (Reals{2, 2, 2}));
+}
+
+// The error that backward() makes of a rule that returns g for an input of shape (3).
+std::string error_of_gradient(const Tensor& g, const Tensor& output) {
+  const Var other = Var::leaf(Tensor(1)), x = Var::leaf(Tensor::zeros({3}));
+  const Var y = record("f", output, grad(other, [](const Tensor&) { return Tensor(1); }),
+                       grad(x, [g](const Tensor&) { return g; }));
+  return error_of([&] { backward(y, output); });
+}
+
+TEST(Unbroadcasting, GradientOfAWrongShapeFailsWithTheOpAndTheInput) {
+  EXPECT_EQ(
+      error_of_gradient(Tensor::zeros({4, 3}), Tensor::zeros({2, 3})),
+      "[f] the gradient of input 1 has the shape (4, 3), expected the input's (3) or the op's "
+      "output's (2, 3), to be un-broadcast");
+  EXPECT_EQ(error_of_gradient(Tensor(1), Tensor::zeros({2, 3})),
+            "[f] the gradient of input 1 has the shape (), expected the input's (3) or the op's "
+            "output's (2, 3), to be un-broadcast");
+}
+
+TEST(Unbroadcasting, GradientThatOnlyHappensToBroadcastFails) {
+  EXPECT_EQ(error_of_gradient(Tensor::zeros({1000, 3}), Tensor::zeros({3})),
+            "[f] the gradient of input 1 has the shape (1000, 3), expected the input's (3) or the "
+            "op's output's (3), to be un-broadcast");
+}
+
+TEST(Unbroadcasting, OutputsShapeThatDoesNotBroadcastFails) {  // (5) is no enlarged (3)
+  EXPECT_EQ(error_of_gradient(Tensor::zeros({5}), Tensor::zeros({5})),
+            "[f] the gradient of input 1 has the shape (5), expected the input's (3) or the op's "
+            "output's (5), to be un-broadcast");
+}
+
+// ---- Mistakes in what is recorded -------------------------------------------------------------
+
+TEST(Rule, WhatFailsInsideNamesTheOp) {
+  const Var x = Var::leaf(Tensor::zeros({3}));
+  const Var y =
+      record("f", Tensor(0),
+             grad(x, [](const Tensor&) { return Tensor::zeros({3}) + Tensor::zeros({4}); }));
+  EXPECT_EQ(error_of([&] { backward(y); }),
+            "[f] in its rule for backward: [add] shapes do not broadcast: (3) and (4)");
+}
+
+TEST(Rule, ThatTakesTheGradientsOfOtherOutputsThanThereAreFails) {
+  const Var x = Var::leaf(Tensor(1)), constant = Tensor(1);
+  const auto of_two = [](const Tensor& a, const Tensor& b) { return a + b; };
+  const auto of_one = [](const Tensor& g) { return g; };
+  EXPECT_EQ(error_of([&] { record("f", Tensor(0), grad(constant, of_one), grad(x, of_two)); }),
+            "[f] the rule for input 1 takes 2 gradients, but the op has 1 outputs, and so many "
+            "gradients");
+  EXPECT_EQ(error_of([&] {
+              record<2>("f", {Tensor(0), Tensor(0)}, grad(x, of_one));
+            }),
+            "[f] the rule for input 0 takes 1 gradients, but the op has 2 outputs, and so many "
+            "gradients");
+}
+
+TEST(Undefined, InputIsNamedByItsNumber) {
+  const Var x = Var::leaf(Tensor(1));
+  const auto rule = [](const Tensor& g) { return g; };
+  EXPECT_EQ(error_of([&] { record("f", Tensor(1), grad(x, rule), grad(Var(), rule)); }),
+            "[f] input 1 is undefined: it has no values");
+  EXPECT_EQ(error_of([&] {
+              override_gradient("f", Tensor(1), {x, x, Var()},
+                                [](const Tensor& g) { return grads(g, g, g); });
+            }),
+            "[f] input 2 is undefined: it has no values");
+  EXPECT_EQ(error_of([] { exp(Var()); }), "[exp] input 0 is undefined: it has no values");
+  EXPECT_EQ(error_of([&] { x + Var(); }), "[add] input 1 is undefined: it has no values");
+  EXPECT_EQ(error_of([&] { Var() * x; }), "[multiply] input 0 is undefined: it has no values");
+  EXPECT_EQ(error_of([] { Tensor() / Tensor(); }),
+            "[divide] input 0 is undefined: it has no values");
+}
+
+TEST(Undefined, OutputAndLeafFail) {
+  const Var x = Var::leaf(Tensor(1));
+  const auto rule = [](const Tensor& g) { return g; };
+  EXPECT_EQ(error_of([&] { record("f", Tensor(), grad(x, rule)); }),
+            "[f] output 0 is undefined: it has no values");
+  EXPECT_EQ(error_of([&] {
+              override_gradient("f", {Tensor(1), Tensor()}, {x},
+                                [](const Tensor& g, const Tensor&) { return grads(g); });
+            }),
+            "[f] output 1 is undefined: it has no values");
+  EXPECT_EQ(error_of([] { Var::leaf(Tensor()); }),
+            "[leaf] the tensor is undefined: it has no values");
+}
+
+// A name in a buffer would dangle: it is no constant, so OpName's constructor cannot be evaluated.
+char name_in_a_buffer[] = "a name";
+template <auto* name>
+concept IsAnOpName = requires {
+  std::bool_constant<(OpName(*name), true)>();
+};
+constexpr char constant_name[] = "a name";
+static_assert(IsAnOpName<&constant_name>);
+static_assert(!IsAnOpName<&name_in_a_buffer>);
+static_assert(!std::is_constructible_v<OpName, const char*>);
+static_assert(!std::is_constructible_v<OpName, std::string>);
+
+TEST(OpName, IsTheLiteral) {
+  EXPECT_STREQ(Var::leaf(Tensor(1)).node()->op, "leaf");
+  EXPECT_EQ(std::string(name_in_a_buffer), OpName(constant_name).text());
 }
 
 }  // namespace

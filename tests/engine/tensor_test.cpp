@@ -267,5 +267,23 @@ TEST(AllFinite, FindsOneBadElementAnywhere) {
     }
 }
 
+TEST(Undefined, TensorHasNoValuesAndSaysSo) {
+  const std::string message =
+      "[tensor] undefined: a default-constructed Tensor or Var has no values; give it one";
+  Tensor undefined;
+  const Tensor one(1);
+  EXPECT_EQ(error_of([&] { undefined.data(); }), message);
+  EXPECT_EQ(error_of([&] { undefined.mutable_data(); }), message);
+  EXPECT_EQ(error_of([&] { undefined.values(); }), message);
+  EXPECT_EQ(error_of([&] { undefined.item(); }), message);
+  EXPECT_EQ(error_of([&] { undefined[0]; }), message);
+  EXPECT_EQ(error_of([&] { undefined.reshape({1, 1}); }), message);
+  EXPECT_EQ(error_of([&] { add(undefined, one); }), message);
+  EXPECT_EQ(error_of([&] { add_into(undefined, one); }), message);
+  EXPECT_EQ(error_of([&] { sum_to(undefined, {}); }), message);
+  EXPECT_EQ(error_of([&] { all_finite(undefined); }), message);
+  EXPECT_FALSE(undefined.shared());
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -182,7 +182,7 @@ TEST(SplitPrior, IsACouplingAndAStandardNormalOnTheSecondHalf) {
   const Coupling coupling(4, 8, Random(1));
   for (std::size_t i = 0; i < coupling.parameters().size(); ++i)
     coupling.parameters()[i].parameter->mutable_value() = flow.parameters()[i].parameter->value();
-  const Tensor x = normal({2, 4, 3, 3}, 1);
+  const Tensor x = normal({2, 4, 3, 3}, 5);
   Pass pass;
   const Out out = flow.forward(x, pass), whole = coupling.forward(x);
   const Var left = slice(whole.z, 1, 2, 4);
