@@ -1,6 +1,7 @@
 #include "ops/axis.h"
 
 #include <cmath>
+#include <limits>
 
 #include "engine/parallel.h"
 #include "ops/pointwise.h"
@@ -84,6 +85,11 @@ void check_index(const Shape& x, int axis, const Tensor& index) {
   for (int i = 0; fits && i < x.rank(); ++i) fits = i == axis || index.size(i) == x[i];
   if (!fits)
     fail("gather", "sizes differ beside axis ", axis, ": x is ", x, ", the index ", index.shape());
+  // Beyond these, some whole numbers are no Reals: an index would have been rounded before it came.
+  constexpr Index most = Index{1} << std::numeric_limits<Real>::digits;
+  if (x[axis] > most)
+    fail("gather", "axis ", axis, " of the shape ", x, " is too long: an index held as ",
+         sizeof(Real) == 4 ? "float" : "double", " names ", most, " places exactly");
   const Real n = static_cast<Real>(x[axis]);
   for (Index i = 0; i < index.size(); ++i)
     if (!(index[i] >= 0 && index[i] < n && index[i] == std::trunc(index[i])))

@@ -21,7 +21,8 @@ Var cumsum(const Var& x, int axis);
 
 // y[i][j][k] = x[index[i][j][k]][j][k] for axis 0, and so on. The index has the shape of the
 // result: that of x but for the axis. It holds whole numbers, 0 <= index < x.size(axis), and gets
-// no gradient; an element that is named several times gets the sum of its gradients.
+// no gradient; an element that is named several times gets the sum of its gradients. Fails for an
+// axis longer than 2^24 in float (2^53 in double), whose places Reals cannot tell apart.
 Tensor gather(const Tensor& x, int axis, const Tensor& index);
 Var gather(const Var& x, int axis, const Tensor& index);
 

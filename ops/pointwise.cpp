@@ -124,13 +124,7 @@ Var pow(const Var& x, double exponent) {
   const Real n = exponent;
   return pointwise(
       "pow", x, [n](Real x) { return std::pow(x, n); },
-      from_input([n](Real x, Real g) { return n == 0 ? 0 * g : g * n * std::pow(x, n - 1); }));
-}
-
-Var tanh(const Var& x) {
-  return pointwise(
-      "tanh", x, [](Real x) { return std::tanh(x); },
-      from_output([](Real y, Real g) { return g * (1 - y * y); }));
+      from_input([n](Real x, Real g) { return n == 0 ? Real(0) : g * n * std::pow(x, n - 1); }));
 }
 
 // Lambdas, not functions: a kernel inlines them, and then its loop can use vector instructions.
@@ -140,9 +134,21 @@ static constexpr auto log_1_plus_exp = [](Real x) {
   return (x > 0 ? x : Real(0)) + std::log1p(std::exp(-std::abs(x)));
 };
 
+// y (1 - y) of y = logistic(x). Not made from y: where y rounds to 1, 1 - y has no digits left.
+static constexpr auto logistic_derivative = [](Real x) {
+  const Real e = std::exp(-std::abs(x));
+  return e / ((1 + e) * (1 + e));
+};
+
 Var sigmoid(const Var& x) {
   return pointwise("sigmoid", x, logistic,
-                   from_output([](Real y, Real g) { return g * y * (1 - y); }));
+                   from_input([](Real x, Real g) { return g * logistic_derivative(x); }));
+}
+
+Var tanh(const Var& x) {  // = 2 sigmoid(2 x) - 1
+  return pointwise(
+      "tanh", x, [](Real x) { return std::tanh(x); },
+      from_input([](Real x, Real g) { return g * 4 * logistic_derivative(2 * x); }));
 }
 
 Var log_sigmoid(const Var& x) {
@@ -170,6 +176,8 @@ Var leaky_relu(const Var& x, double slope) {
 }
 
 Var clamp(const Var& x, double low, double high) {
+  if (!(low <= high))
+    fail("clamp", "the lower end ", low, " is above the upper end ", high, ", or one is NaN");
   const Real lo = low, hi = high;
   return pointwise(
       "clamp", x, [lo, hi](Real x) { return x < lo   ? lo
@@ -180,8 +188,10 @@ Var clamp(const Var& x, double low, double high) {
 
 Var where(const Tensor& condition, const Var& a, const Var& b) {
   const Tensor yes = pointwise(condition, [](Real c) { return Real(c != 0); });
-  const auto keep = [](Real mask, Real x) { return mask != 0 ? x : Real(0); };  // not mask * x:
-  const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(0) : x; };  // x may be NaN
+  // Not mask * x, for x may be NaN. What is not chosen becomes -0, the one number that changes no
+  // other when it is added, not even a chosen -0.
+  const auto keep = [](Real mask, Real x) { return mask != 0 ? x : Real(-0.0); };
+  const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(-0.0) : x; };
   const Tensor y =
       pointwise("where", yes, a.value(), keep) + pointwise("where", yes, b.value(), drop);
   return record("where", y,

@@ -140,16 +140,22 @@ Var log(const Var& x);
 Var log1p(const Var& x);
 Var sqrt(const Var& x);
 Var square(const Var& x);
-Var abs(const Var& x);  // gradient 0 at 0
-Var pow(const Var& x, double exponent);
+Var abs(const Var& x);                   // gradient 0 at 0
+Var pow(const Var& x, double exponent);  // of exponent 0: 1, with gradient 0 whatever g is
 Var tanh(const Var& x);
 Var sigmoid(const Var& x);
 Var log_sigmoid(const Var& x);  // log(sigmoid(x)), finite for every finite x
 Var softplus(const Var& x);     // log(1 + exp(x)), finite for every finite x
 Var relu(const Var& x);
 Var leaky_relu(const Var& x, double slope = 0.01);
-Var clamp(const Var& x, double low, double high);  // gradient 1 inside and on the ends, else 0
+// Gradient 1 inside and on the ends, else 0. Fails unless low <= high.
+Var clamp(const Var& x, double low, double high);
 // condition != 0 ? a : b, all three broadcast; the condition gets no gradient.
+//
+// The branch that is not taken gets the gradient 0, and hands it on: where its own derivative is
+// infinite, 0 times infinity is NaN, which reaches x. So where(mask, sqrt(x), 0) has the gradient
+// NaN at x = 0, taken or not. The safe way makes the branch's input harmless before the branch is
+// computed: where(mask, sqrt(where(mask, x, 1)), 0).
 Var where(const Tensor& condition, const Var& a, const Var& b);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -134,13 +134,44 @@ Tensor largest(const Tensor& x, const Reduction& reduction) {  // NaN beats ever
   return fold<Real>(x, reduction, [](Real a, Real b) { return a >= b || a != a ? a : b; });
 }
 
-Tensor log_total_exp(const Tensor& x, const Reduction& reduction) {
-  const Tensor shift =
-      pointwise(largest(x, reduction), [](Real top) { return std::isinf(top) ? Real(0) : top; });
-  const auto shifted_exp = [](Real x, Real shift) { return std::exp(x - shift); };
-  const auto unshifted_log = [](Real total, Real shift) { return std::log(total) + shift; };
-  const Tensor scaled = total(pointwise("logsumexp", x, shift, shifted_exp), reduction);
-  return pointwise("logsumexp", scaled, shift, unshifted_log);
+// log(sum(e^x)) = log(sum(e^(x - shift))) + shift. The gradient is made from the two parts, not
+// from their sum: a large shift would round the logarithm away.
+struct LogTotalExp {
+  LogTotalExp(const Tensor& x, const Reduction& reduction)
+      : shift(pointwise(largest(x, reduction),
+                        [](Real top) { return std::isinf(top) ? Real(0) : top; })),
+        scaled(total(shifted_exp(x), reduction)) {}
+
+  Tensor value() const {
+    return pointwise("logsumexp", scaled, shift,
+                     [](Real total, Real shift) { return std::log(total) + shift; });
+  }
+  Tensor softmax(const Tensor& x) const {
+    return pointwise("logsumexp", shifted_exp(x), scaled,
+                     [](Real e, Real total) { return total == 0 ? Real(0) : e / total; });
+  }
+
+  Tensor shift;   // the largest x, or 0 where that is infinite
+  Tensor scaled;  // sum(e^(x - shift))
+
+ private:
+  Tensor shifted_exp(const Tensor& x) const {
+    return pointwise("logsumexp", x, shift, [](Real x, Real shift) { return std::exp(x - shift); });
+  }
+};
+
+// Scaled by the largest |x|, whose square may be no number.
+Tensor length(const Tensor& x, const Reduction& reduction) {
+  if (x.size() == 0) return Tensor::zeros(reduction.kept);
+  const Tensor top = largest(pointwise(x, [](Real x) { return std::abs(x); }), reduction);
+  const auto scaled_square = [](Real x, Real top) {
+    return top == 0 || std::isinf(top) ? x * x : (x / top) * (x / top);
+  };
+  const auto unscaled_root = [](Real squares, Real top) {
+    return std::isinf(top) ? top : top == 0 ? Real(0) : top * std::sqrt(squares);
+  };
+  return pointwise("norm", total(pointwise("norm", x, top, scaled_square), reduction), top,
+                   unscaled_root);
 }
 
 Tensor divided(const Tensor& x, Index count) {
@@ -203,18 +234,31 @@ Var max(const Var& x, const std::vector<int>& axes, bool keep) {
 
 Tensor logsumexp(const Tensor& x, const std::vector<int>& axes, bool keep) {
   const Reduction reduction = reduction_of_some("logsumexp", x.shape(), axes);
-  return log_total_exp(x, reduction).reshape(reduction.shape(keep));
+  return LogTotalExp(x, reduction).value().reshape(reduction.shape(keep));
 }
 
 Var logsumexp(const Var& x, const std::vector<int>& axes, bool keep) {
   const Reduction reduction = reduction_of_some("logsumexp", x.shape(), axes);
-  const Tensor X = x.value(), y = log_total_exp(X, reduction);
-  return record("logsumexp", y.reshape(reduction.shape(keep)), grad(x, [X, y](const Tensor& g) {
-                  constexpr Real nothing = -std::numeric_limits<Real>::infinity();
-                  const Tensor softmax = pointwise("logsumexp", X, y, [](Real x, Real y) {
-                    return std::exp(y == nothing ? nothing : x - y);
-                  });
-                  return softmax * g.reshape(y.shape());
+  const Tensor X = x.value();
+  const LogTotalExp parts(X, reduction);
+  return record("logsumexp", parts.value().reshape(reduction.shape(keep)),
+                grad(x, [X, parts, kept = reduction.kept](const Tensor& g) {
+                  return parts.softmax(X) * g.reshape(kept);
+                }));
+}
+
+Tensor norm(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction("norm", x.shape(), axes);
+  return length(x, reduction).reshape(reduction.shape(keep));
+}
+
+Var norm(const Var& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction("norm", x.shape(), axes);
+  const Tensor X = x.value(), y = length(X, reduction);
+  return record("norm", y.reshape(reduction.shape(keep)), grad(x, [X, y](const Tensor& g) {
+                  const Tensor unit = pointwise(
+                      "norm", X, y, [](Real x, Real y) { return y == 0 ? Real(0) : x / y; });
+                  return unit * g.reshape(y.shape());
                 }));
 }
 

@@ -27,6 +27,11 @@ Var max(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
 Tensor logsumexp(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
 Var logsumexp(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
 
+// sqrt(sum(x^2)), the Euclidean length, without overflow on the way. Its gradient x / |x| has no
+// value at x = 0; there it is 0, the subgradient of least length. (sqrt(sum(square(x))) gives NaN.)
+Tensor norm(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
+Var norm(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+
 // Over all axes but the first: (B, ...) -> (B), one sum per example.
 Tensor sum_examples(const Tensor& x);
 Var sum_examples(const Var& x);

@@ -250,5 +250,16 @@ TEST(Gather, WrongIndicesAreNamed) {
             "[gather] sizes differ beside axis 1: x is (2, 3), the index (2)");
 }
 
+#ifndef BACKFLOW_DOUBLE
+TEST(Gather, AlongAnAxisWhosePlacesFloatsCannotNameFails) {
+  const Index places = Index{1} << 24;
+  const Tensor index({1}, {Real(places - 1)});
+  EXPECT_EQ(gather(Tensor::zeros({places}), 0, index).item(), 0);
+  EXPECT_EQ(error_of([&] { gather(Tensor::zeros({places + 1}), 0, index); }),
+            "[gather] axis 0 of the shape (16777217) is too long: an index held as float names "
+            "16777216 places exactly");
+}
+#endif
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

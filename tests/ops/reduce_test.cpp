@@ -274,6 +274,50 @@ TEST(LogSumExp, OfPlusInfinityIsPlusInfinity) {
   EXPECT_EQ(g[2], 0);
 }
 
+TEST(LogSumExp, GradientIsThatOfTheDifferences) {  // however large what they share
+  const auto gradient = [](std::vector<Real> x) {
+    const Var leaf = Var::leaf(Tensor({static_cast<Index>(x.size())}, x));
+    return backward(logsumexp(leaf))[leaf];
+  };
+  for (Real shared : {Real(0), Real(1e8), Real(-1e8), Limits::max()})
+    for (Real g : gradient({shared, shared, shared}).values())
+      EXPECT_NEAR(g, 1 / 3.0, 2 * Limits::epsilon()) << shared;
+  const Tensor g = gradient({-1e5, -1e5 - 1});
+  EXPECT_NEAR(g[0], 0.73105857863000488, 4 * Limits::epsilon());
+  EXPECT_NEAR(g[1], 0.26894142136999512, 4 * Limits::epsilon());
+}
+
+TEST(Norm, IsTheEuclideanLength) {
+  const Tensor x({2, 2}, {3, 4, -5, 12});
+  EXPECT_EQ(norm(x, {1}).values(), (std::vector<Real>{5, 13}));
+  EXPECT_EQ(norm(x, {1}, true).shape(), (Shape{2, 1}));
+  EXPECT_NEAR(norm(Var(x)).item(), std::sqrt(194.0), 4 * 14 * Limits::epsilon());
+  EXPECT_EQ(norm(Tensor::empty({2, 0}), {1}).values(), (std::vector<Real>{0, 0}));
+}
+
+TEST(Norm, NeitherOverflowsNorUnderflows) {
+  for (Real scale : {Limits::max() / 16, Limits::min() * 16})
+    EXPECT_NEAR(norm(Tensor({2}, {3 * scale, -4 * scale})).item() / scale, 5,
+                8 * 5 * Limits::epsilon());
+  EXPECT_EQ(norm(Tensor({2}, {-inf, 1})).item(), inf);
+  EXPECT_TRUE(std::isnan(norm(Tensor({2}, {nan, 1})).item()));
+}
+
+TEST(Norm, GradientsAgreeWithDifferences) {
+  for (const std::vector<int>& axes : {std::vector<int>{}, {0}, {1, 2}, {-1}})
+    for (bool keep : {false, true}) {
+      const auto f = [&](const Var& x) { return norm(x, axes, keep); };
+      const auto report = gradcheck(f, normal({3, 5, 2}));
+      EXPECT_TRUE(report) << report.failure;
+    }
+}
+
+TEST(Norm, GradientAtZeroIsZero) {
+  const Var x = Var::leaf(Tensor({2, 2}, {0, 0, 3, 4}));
+  EXPECT_EQ(backward(sum(norm(x, {1})))[x].values(),
+            (std::vector<Real>{0, 0, Real(3) / 5, Real(4) / 5}));
+}
+
 TEST(SumExamples, KeepsOnlyTheFirstAxis) {
   const Tensor x = normal({5, 3, 7, 2});
   EXPECT_EQ(sum_examples(x).shape(), Shape({5}));

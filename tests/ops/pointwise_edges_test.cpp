@@ -1,0 +1,70 @@
+// Pointwise ops where careless formulas lose digits, signs or the difference between 0 and NaN.
+#include <cmath>
+#include <limits>
+
+#include "engine/backward.h"
+#include "ops/pointwise.h"
+#include "tests/check.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using Limits = std::numeric_limits<Real>;
+constexpr Real inf = Limits::infinity(), nan = Limits::quiet_NaN();
+
+Tensor gradient_at(const std::function<Var(const Var&)>& op, const Tensor& x, Real seed = 1) {
+  const Var leaf = Var::leaf(x);
+  return backward(op(leaf), Tensor::full(x.shape(), seed))[leaf];
+}
+
+TEST(Pow, OfExponentZeroHasGradientZero) {
+  for (Real x : {Real(0), Real(2), -inf, nan})
+    for (Real g : {Real(1), inf, nan})
+      EXPECT_EQ(gradient_at([](const Var& x) { return pow(x, 0); }, Tensor(x), g).item(), 0);
+}
+
+TEST(Clamp, ToNoIntervalFails) {
+  EXPECT_EQ(error_of([] { clamp(Tensor(1), 10, 0); }),
+            "[clamp] the lower end 10 is above the upper end 0, or one is NaN");
+  EXPECT_NE(error_of([] { clamp(Tensor(1), nan, 0); }), "no error");
+  EXPECT_NE(error_of([] { clamp(Tensor(1), 0, nan); }), "no error");
+  EXPECT_EQ(clamp(Tensor(7), 2, 2).item(), 2);
+}
+
+// Where y rounds to 1, nothing made from y could know the derivative.
+TEST(Sigmoid, GradientKeepsItsDigitsWhereTheValueIsRound) {
+  for (double x : {-40.0, -20.0, -3.0, 0.0, 3.0, 10.0, 17.0, 20.0, 40.0}) {
+    const double e = std::exp(-std::abs(x)), expected = e / ((1 + e) * (1 + e));
+    EXPECT_NEAR(gradient_at(sigmoid, Tensor(Real(x))).item() / expected, 1, 64 * Limits::epsilon())
+        << x;
+  }
+}
+
+TEST(Tanh, GradientKeepsItsDigitsWhereTheValueIsRound) {
+  for (double x : {-15.0, -5.0, -0.1, 0.0, 1e-3, 5.0, 9.0, 20.0}) {
+    const double expected = 1 / (std::cosh(x) * std::cosh(x));
+    EXPECT_NEAR(gradient_at(tanh, Tensor(Real(x))).item() / expected, 1, 64 * Limits::epsilon())
+        << x;
+  }
+}
+
+TEST(Where, ChosenMinusZeroStaysMinusZero) {
+  for (Real other : {Real(0), Real(-0.0), Real(5)}) {
+    EXPECT_TRUE(std::signbit(where(Tensor(1), Tensor(-0.0), Tensor(other)).item()));
+    EXPECT_TRUE(std::signbit(where(Tensor(0), Tensor(other), Tensor(-0.0)).item()));
+    EXPECT_FALSE(std::signbit(where(Tensor(1), Tensor(Real(0)), Tensor(-other)).item()));
+  }
+}
+
+// As the header says, and its safe way.
+TEST(Where, BranchOfInfiniteDerivativeIsSafeWhenItsInputIs) {
+  const Var x = Var::leaf(Tensor({2}, {0, 4}));
+  const Tensor positive({2}, {0, 1});
+  const Tensor seed = Tensor::full({2}, 1);
+  EXPECT_TRUE(std::isnan(backward(where(positive, sqrt(x), Real(0)), seed)[x][0]));
+  const Var safe = where(positive, sqrt(where(positive, x, Real(1))), Real(0));
+  EXPECT_EQ(backward(safe, seed)[x].values(), (std::vector<Real>{0, 0.25}));
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
