@@ -1,5 +1,7 @@
 #include "engine/buffer.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -36,7 +38,7 @@ static Index size_class(Index rounded) {
 class BufferPool {
  public:
   static BufferPool& instance() {
-    static auto* pool = new BufferPool;  // never destroyed: buffers in statics may outlive main
+    static auto* pool = make();  // never destroyed: buffers in statics may outlive main
     return *pool;
   }
 
@@ -88,6 +90,14 @@ class BufferPool {
   }
 
  private:
+  // A child that is forked while another thread is in here would find the lock held for ever: so
+  // the thread that forks holds it itself.
+  static BufferPool* make() {
+    pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                   [] { instance().mutex_.unlock(); });
+    return new BufferPool;
+  }
+
   std::mutex mutex_;
   MemoryUse use_;
   std::array<std::vector<Buffer::Header*>, 64 * steps_per_octave> free_;  // by size_class()
@@ -128,20 +138,39 @@ struct WorkspaceBlock {
   }
 };
 
-thread_local std::vector<WorkspaceBlock> workspace_blocks;
-thread_local std::size_t workspaces_in_use = 0;
+// What a thread keeps ends with it, while its last destructors may still compute.
+constinit thread_local bool workspaces_ended = false;
+struct ThreadsWorkspaces {
+  std::vector<WorkspaceBlock> blocks;
+  std::size_t in_use = 0;
+  ~ThreadsWorkspaces() { workspaces_ended = true; }
+};
+thread_local ThreadsWorkspaces workspaces;
 
 }  // namespace
 
-Workspace::Workspace(Index count) {
-  if (workspaces_in_use == workspace_blocks.size()) workspace_blocks.emplace_back();
-  WorkspaceBlock& block = workspace_blocks[workspaces_in_use];
-  block.grow_to(rounded_up(static_cast<Index>(sizeof(Real)) * std::max<Index>(count, 1)));
+Workspace::Workspace(Index count) : kept_(!workspaces_ended) {
+  const Index bytes = rounded_up(static_cast<Index>(sizeof(Real)) * std::max<Index>(count, 1));
+  if (!kept_) {
+    WorkspaceBlock block;
+    block.grow_to(bytes);
+    data_ = block.data.release();
+    return;
+  }
+  if (workspaces.in_use == workspaces.blocks.size()) workspaces.blocks.emplace_back();
+  WorkspaceBlock& block = workspaces.blocks[workspaces.in_use];
+  block.grow_to(bytes);
   data_ = block.data.get();
-  ++workspaces_in_use;
+  ++workspaces.in_use;
 }
 
-Workspace::~Workspace() { --workspaces_in_use; }
+Workspace::~Workspace() {
+  if (kept_) {
+    --workspaces.in_use;
+  } else {
+    std::free(data_);
+  }
+}
 
 MemoryUse memory_use() { return BufferPool::instance().use(); }
 void reset_peak_bytes() { BufferPool::instance().reset_peak(); }

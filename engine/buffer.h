@@ -35,6 +35,7 @@ class Buffer {
 // Uninitialised, 64-byte aligned memory that a task needs while it runs. It belongs to the thread,
 // which finds it in its own cache, and keeps it for the next task until the thread ends. Those of a
 // thread end in the reverse order of their beginning, as variables do. No part of memory_use().
+// Works in the destructors of statics, too: memory that no thread keeps any more is freed at once.
 class Workspace {
  public:
   explicit Workspace(Index count);
@@ -45,6 +46,7 @@ class Workspace {
 
  private:
   Real* data_;
+  bool kept_;  // by the thread
 };
 
 struct MemoryUse {

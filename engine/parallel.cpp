@@ -2,21 +2,26 @@
 // microseconds, and then sleeps.
 #include "engine/parallel.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <exception>
-#include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "engine/processors.h"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-thread_local bool inside_chunk = false;
+constinit thread_local bool inside_job = false;  // in a chunk that the pool hands out
 
 // Yielding is a system call, in which a worker would miss the beginning of the next job; but where
 // there are more threads than processors, nothing moves without it.
@@ -57,26 +62,18 @@ struct alignas(64) Share {
   }
 };
 
+constexpr int most_threads = 4096;
+
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads) : shares_(threads) {
-    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
-  }
-  ~ThreadPool() {
-    {
-      std::lock_guard lock(sleep_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
-  }
-  int threads() const { return static_cast<int>(shares_.size()); }
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
 
-  // False when another thread is using the pool.
+  // False when another thread is using the pool, or when there is no other thread.
   bool run(Index n, Index grain, const std::function<void(Index, Index)>& body) {
     std::unique_lock busy(running_, std::try_to_lock);
     if (!busy) return false;
     const Index chunks = (n + grain - 1) / grain, threads = this->threads();
+    if (threads == 1 || chunks > most_chunks) return false;
     n_ = n, grain_ = grain, body_ = &body;
     done_.store(0, std::memory_order_relaxed);
     ++job_;
@@ -97,36 +94,86 @@ class ThreadPool {
     return true;
   }
 
+  // All of them, or an error and as many as before.
+  void set_threads(int count) {
+    std::lock_guard idle(running_);
+    const int before = threads();
+    if (count == before) return;
+    const std::optional<std::string> refusal = restart(count);
+    if (!refusal) return;
+    const int started = threads();
+    restart(before);
+    fail("set_threads", count, " threads were asked for, but the system starts only ", started,
+         " (", *refusal, "); there are ", threads(), " as before");
+  }
+
+  void start_up_to(int count) {
+    std::lock_guard idle(running_);
+    restart(count);
+  }
+
  private:
+  // Ends the workers, for they read shares_, and starts others: so many, or as many as the system
+  // starts, and what it said instead of starting more.
+  std::optional<std::string> restart(int count) {
+    std::vector<Share> shares(count);
+    for (Share& share : shares) share.publish(job_, 0, 0);
+    workers_.reserve(count);
+    end_workers();
+    shares_ = std::move(shares);
+    std::optional<std::string> refusal;
+    try {
+      for (int i = 1; i < count; ++i)
+        workers_.emplace_back([this, i, seen = job_] { work(i, seen); });
+    } catch (const std::system_error& error) {
+      refusal = error.code().message();
+      restart(static_cast<int>(workers_.size()) + 1);
+    }
+    threads_ = static_cast<int>(workers_.size()) + 1;
+    return refusal;
+  }
+
+  void end_workers() {
+    {
+      std::lock_guard lock(sleep_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
+    stopping_ = false;
+  }
+
   // One's own chunks, then those of the others. Says after each share how many are done.
   template <class Done>
   Index run_chunks(int thread, std::uint32_t job, const Done& done) {
+    const int count = static_cast<int>(shares_.size());
     Index total = 0;
-    for (int i = 0; i < threads(); ++i) {
-      Index count = 0;
-      while (const auto chunk = shares_[(thread + i) % threads()].take(job)) {
+    for (int i = 0; i < count; ++i) {
+      Index taken = 0;
+      while (const auto chunk = shares_[(thread + i) % count].take(job)) {
         run_chunk(*chunk);
-        ++count;
+        ++taken;
       }
-      if (count > 0) done(count);
-      total += count;
+      if (taken > 0) done(taken);
+      total += taken;
     }
     return total;
   }
 
   void run_chunk(Index chunk) {
-    inside_chunk = true;
+    const InsideChunk inside;
+    inside_job = true;
     try {
       (*body_)(chunk * grain_, std::min(n_, (chunk + 1) * grain_));
     } catch (...) {
       std::lock_guard lock(error_mutex_);
       if (!error_) error_ = std::current_exception();
     }
-    inside_chunk = false;
+    inside_job = false;
   }
 
-  void work(int thread) {
-    std::uint32_t seen = 0;
+  void work(int thread, std::uint32_t seen) {
     for (;;) {
       seen = wait_for_job_after(seen, shares_[thread]);
       if (stopping_) return;
@@ -137,7 +184,7 @@ class ThreadPool {
 
   std::uint32_t wait_for_job_after(std::uint32_t seen, Share& share) {
     for (int turn = 0; turn < 4000; ++turn) {  // some 50 to 100 microseconds
-      if (share.job() != seen) return share.job();
+      if (share.job() != seen || stopping_) return share.job();
       pause_briefly(turn);
     }
     std::unique_lock lock(sleep_);
@@ -147,8 +194,12 @@ class ThreadPool {
     return share.job();
   }
 
-  std::vector<Share> shares_;  // one per thread, the calling thread's first
+  static constexpr Index most_chunks = 0xFFFFFFFF;  // that a ticket can count
+
+  std::vector<Share> shares_{1};  // one per thread, the calling thread's first
   std::vector<std::thread> workers_;
+  std::atomic<int> threads_ = 1;
+  // A job holds running_, and so does a change of the number of threads.
   std::mutex running_, sleep_, error_mutex_;
   std::condition_variable wake_;
   std::atomic<bool> stopping_ = false;
@@ -159,23 +210,48 @@ class ThreadPool {
   alignas(64) std::atomic<Index> done_ = 0;  // chunks, by the workers
 };
 
-std::unique_ptr<ThreadPool>& pool() {
-  static auto pool = std::make_unique<ThreadPool>(
-      std::max(1, static_cast<int>(std::thread::hardware_concurrency())));
-  return pool;
+// The pool of this process. It is never destroyed. A forked child forgets its parent's, whose
+// workers it does not have and whose locks may be held for ever, and makes its own when it needs
+// one.
+std::atomic<ThreadPool*> current_pool = nullptr;
+std::atomic<int> wanted_threads = 0;  // 0: nobody has asked yet
+constinit std::mutex making_a_pool;
+
+void forget_pool_after_fork() {
+  if (ThreadPool* parents = current_pool.exchange(nullptr)) wanted_threads = parents->threads();
+  new (&making_a_pool) std::mutex;
+  inside_job = false;
+}
+
+ThreadPool& pool() {
+  if (ThreadPool* made = current_pool.load(std::memory_order_acquire)) return *made;
+  std::lock_guard lock(making_a_pool);
+  if (ThreadPool* made = current_pool.load(std::memory_order_acquire)) return *made;
+  [[maybe_unused]] static const int registered =
+      pthread_atfork(nullptr, nullptr, forget_pool_after_fork);
+  auto* made = new ThreadPool;
+  const int wanted = wanted_threads;
+  made->start_up_to(wanted > 0 ? wanted : std::min(available_processors(), most_threads));
+  current_pool.store(made, std::memory_order_release);
+  return *made;
 }
 
 }  // namespace
 
 void set_threads(int count) {
   if (count < 1) fail("set_threads", "at least 1 thread is needed, got ", count);
-  if (count != threads()) pool() = std::make_unique<ThreadPool>(count);
+  if (count > most_threads)
+    fail("set_threads", "at most ", most_threads, " threads are possible, got ", count);
+  if (InsideChunk::now())
+    fail("set_threads", "the number of threads cannot change inside of a chunk of parallel work");
+  pool().set_threads(count);
 }
 
-int threads() { return pool()->threads(); }
+int threads() { return pool().threads(); }
 
 void parallel_chunks(Index n, Index grain, const std::function<void(Index, Index)>& body) {
-  if (!inside_chunk && threads() > 1 && pool()->run(n, grain, body)) return;
+  if (!inside_job && threads() > 1 && pool().run(n, grain, body)) return;
+  const InsideChunk inside;
   for (Index begin = 0; begin < n; begin += grain) body(begin, std::min(n, begin + grain));
 }
 

@@ -2,6 +2,10 @@
 //
 // The promise: the same bits on any number of threads. Work is cut into chunks by its size alone,
 // never by the number of threads, and a reduction combines its chunks in index order.
+//
+// The pool is never destroyed: static objects may compute in their destructors. Any thread may call
+// these functions at any time; one that finds the pool busy does its work alone. A forked child has
+// a pool of its own, whose threads start when they are first needed (but do not fork in a chunk).
 #pragma once
 
 #include <functional>
@@ -10,8 +14,13 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-void set_threads(int count);  // from now on; the calling thread is one of them. Fails below 1.
-int threads();                // initially the number of processors
+// So many threads from now on, the calling one among them. Waits until the pool is idle. Fails
+// below 1, inside of a chunk, and when the system does not start so many; then the old number still
+// works.
+void set_threads(int count);
+// At first as many processors as this process may use (engine/processors.h), or as many threads as
+// the system starts.
+int threads();
 
 // A chunk of a pointwise kernel: long enough to pay for waking a thread, short enough for a cache.
 inline constexpr Index elements_per_chunk = 8192;
@@ -20,9 +29,23 @@ inline constexpr Index elements_per_chunk = 8192;
 // and on any thread. Nested calls run inline; the first exception of a chunk is rethrown here.
 void parallel_chunks(Index n, Index grain, const std::function<void(Index, Index)>& body);
 
+// While one is alive, this thread is inside of a chunk: the number of threads cannot change.
+class InsideChunk {
+ public:
+  InsideChunk() { ++depth_; }
+  ~InsideChunk() { --depth_; }
+  InsideChunk(const InsideChunk&) = delete;
+  InsideChunk& operator=(const InsideChunk&) = delete;
+  static bool now() { return depth_ > 0; }
+
+ private:
+  static inline constinit thread_local int depth_ = 0;
+};
+
 template <class Body>
 void parallel_for(Index n, Index grain, const Body& body) {
   if (n <= grain) {
+    const InsideChunk inside;
     if (n > 0) body(Index{0}, n);
   } else {
     parallel_chunks(n, grain, std::cref(body));

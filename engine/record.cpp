@@ -14,21 +14,23 @@ static std::uint64_t next_number() {
 Node::Node(OpName op, Few<Shape> outputs, std::vector<Edge> edges)
     : op(op), number(next_number()), outputs(std::move(outputs)), edges(std::move(edges)) {}
 
-// Each node hands its inputs to a list instead of destroying them; the outermost empties the list.
+// Each node hands its inputs to a list instead of destroying them; the outermost empties the list,
+// which is its own: a static Var is destroyed when the objects of this thread are gone already.
 Node::~Node() {
   if (edges.empty()) return;
-  thread_local std::vector<NodePtr> doomed;
-  thread_local bool emptying = false;
+  static constinit thread_local std::vector<NodePtr>* doomed = nullptr;
+  std::vector<NodePtr> mine;
+  const bool outermost = doomed == nullptr;
+  if (outermost) doomed = &mine;
   for (Edge& edge : edges)
     for (Edge::Input& input : edge.inputs)
-      if (input.node) doomed.push_back(std::move(input.node));
-  if (emptying) return;
-  emptying = true;
-  while (!doomed.empty()) {
-    const NodePtr last = std::move(doomed.back());
-    doomed.pop_back();
+      if (input.node) doomed->push_back(std::move(input.node));
+  if (!outermost) return;
+  while (!mine.empty()) {
+    const NodePtr last = std::move(mine.back());
+    mine.pop_back();
   }
-  emptying = false;
+  doomed = nullptr;
 }
 
 // A shape that merely broadcasts is no answer: summed in silence it would hide a mistake.

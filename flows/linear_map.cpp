@@ -146,8 +146,9 @@ class Convolution : public LinearMap {
 }  // namespace
 
 const LinearMap& LinearMap::of(const Shape& w) {
-  static const Dense dense;
-  static const Convolution convolution;
+  // Never destroyed: the rules of a graph keep references to them, and so may a static Var.
+  static const Dense& dense = *new Dense;
+  static const Convolution& convolution = *new Convolution;
   if (w.rank() != 4) {
     if (w.rank() != 2 || w[0] != w[1])
       fail("linear", "W must be a square matrix, its shape is ", w);

@@ -1,7 +1,5 @@
 #include "engine/parallel.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -10,6 +8,8 @@
 #include <numeric>
 #include <thread>
 #include <vector>
+
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -204,6 +204,52 @@ TEST_F(Parallel, PoolsComeAndGo) {
     set_threads(1 + round % 5);
     ASSERT_EQ(chunks_of(10, 1).size(), 10u);
   }
+}
+
+TEST_F(Parallel, MoreThreadsThanMakeSenseAreRefused) {
+  EXPECT_EQ(error_of([] { set_threads(1'000'000'000); }),
+            "[set_threads] at most 4096 threads are possible, got 1000000000");
+}
+
+TEST_F(Parallel, NumberOfThreadsCannotChangeInsideAChunk) {
+  for (int count : {1, 3})
+    for (const auto& [n, grain] : {Chunk{1, 5}, Chunk{20, 1}}) {
+      set_threads(count);
+      std::atomic<int> refused = 0, chunks = 0;
+      parallel_for(n, grain, [&](Index, Index) {
+        ++chunks;
+        parallel_for(2, 5, [](Index, Index) {});  // which is over
+        refused += error_of([] { set_threads(2); }) ==
+                   "[set_threads] the number of threads cannot change inside of a chunk of "
+                   "parallel work";
+      });
+      EXPECT_EQ(refused, chunks) << count << " threads, " << n << " elements";
+      EXPECT_EQ(threads(), count);
+      set_threads(2);  // outside
+    }
+  EXPECT_THROW(parallel_for(1, 1, [](Index, Index) { fail("chunk", "throws"); }), Error);
+  set_threads(1);
+}
+
+TEST_F(Parallel, NumberOfThreadsMayChangeWhileOthersCompute) {
+  std::atomic<bool> stop = false;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> users;
+  for (int user = 0; user < 3; ++user)
+    users.emplace_back([&] {
+      while (!stop) {
+        std::atomic<Index> sum = 0;
+        parallel_for(200, 1, [&](Index i, Index) { sum += i; });
+        if (sum != 199 * 200 / 2) ++wrong;
+      }
+    });
+  for (int round = 0; round < 200; ++round) {
+    set_threads(1 + round % 4);
+    EXPECT_EQ(threads(), 1 + round % 4);
+  }
+  stop = true;
+  for (std::thread& user : users) user.join();
+  EXPECT_EQ(wrong, 0);
 }
 
 }  // namespace
