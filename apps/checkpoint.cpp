@@ -53,6 +53,18 @@ T read_number(const Checkpoint& checkpoint, const std::string& key) {
   return value;
 }
 
+// Counts of the optimizer's steps, for parameters that had no gradient at some of them.
+constexpr std::string_view steps_prefix = "adam.steps.";
+
+std::vector<NamedSteps> other_steps(const Checkpoint& checkpoint) {
+  std::vector<NamedSteps> counts;
+  for (const auto& [key, text] : checkpoint.file.metadata)
+    if (key.starts_with(steps_prefix))
+      counts.push_back(
+          {key.substr(steps_prefix.size()), read_number<Index>(checkpoint, key)});
+  return counts;
+}
+
 std::string exactly(double value) {  // the shortest text that reads back as the same bits
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
@@ -108,7 +120,8 @@ void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
   std::vector<Tensor> values;
   for (const auto& [name, tensor] : state)
     values.push_back(find_tensor(checkpoint, name, tensor->shape()));
-  optimizer.set_steps(read_number<Index>(checkpoint, "optimizer_steps"));
+  const Index steps = read_number<Index>(checkpoint, "optimizer_steps"), before = optimizer.steps();
+XX
   for (std::size_t i = 0; i < values.size(); ++i) *state[i].tensor = std::move(values[i]);
 }
 
