@@ -38,11 +38,6 @@ Optimizer::Optimizer(std::vector<NamedParameter> parameters) {
   missed_.resize(parameters_.size());
 }
 
-void Optimizer::set_steps(Index steps) {
-  steps_ = steps;
-  std::fill(missed_.begin(), missed_.end(), 0);
-}
-
 std::vector<NamedSteps> Optimizer::other_steps() const {
   std::vector<NamedSteps> all;
   for (std::size_t i = 0; i < parameters_.size(); ++i)
@@ -50,17 +45,19 @@ std::vector<NamedSteps> Optimizer::other_steps() const {
   return all;
 }
 
-void Optimizer::set_other_steps(const std::vector<NamedSteps>& counts) {
+void Optimizer::set_steps(Index steps, const std::vector<NamedSteps>& others) {
+  if (steps < 0) fail("optimizer", steps, " steps, expected at least 0");
   std::vector<Index> missed(parameters_.size());
-  for (const auto& [name, steps] : counts) {
+  for (const auto& [name, count] : others) {
     const auto named = [&name = name](const NamedParameter& other) { return other.name == name; };
     const auto found = std::find_if(parameters_.begin(), parameters_.end(), named);
     if (found == parameters_.end())
       fail("optimizer", "steps of '", name, "', which is none of the parameters");
-    if (steps < 0 || steps > steps_)
-      fail("optimizer", steps, " steps of '", name, "', expected 0 to ", steps_);
-    missed[found - parameters_.begin()] = steps_ - steps;
+    if (count < 0 || count > steps)
+      fail("optimizer", count, " steps of '", name, "', expected 0 to ", steps);
+    missed[found - parameters_.begin()] = steps - count;
   }
+  steps_ = steps;
   missed_ = std::move(missed);
 }
 

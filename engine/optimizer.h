@@ -33,13 +33,12 @@ class Optimizer {
   virtual std::vector<NamedTensor> state() { return {}; }
 
   Index steps() const { return steps_; }
-  void set_steps(Index steps);  // for all parameters alike
-
-  // A parameter counts only the steps that moved it. Its name and count, if that is not steps():
-  // these too must be saved.
+  // A parameter counts only the steps that moved it: those whose count is not steps(). They too
+  // must be saved.
   std::vector<NamedSteps> other_steps() const;
-  // After set_steps(). Fails for a name that is not a parameter's, and unless 0 <= steps <= steps().
-  void set_other_steps(const std::vector<NamedSteps>& counts);
+  // `others` as other_steps() gave them. Fails, and changes nothing, for a name that is not a
+  // parameter's and for counts that cannot be.
+  void set_steps(Index steps, const std::vector<NamedSteps>& others = {});
 
  protected:
   // The gradients by parameter, undefined where there is none. Counts one step more.

@@ -77,7 +77,7 @@ TEST(Module, IgnoredNamesNestToo) {
 TEST(Parameter, KeepsItsIdentityWhenItsValueChanges) {
   Parameter p(Tensor(2));
   const NodePtr node = p.var().node();
-  p.mutable_value().mutable_data()[0] = 5;
+  p.update([](std::span<Real> values) { values[0] = 5; });
   EXPECT_EQ(p.var().node(), node);
   EXPECT_EQ(p.value().item(), 5);
   const Var y = square(p);
@@ -90,17 +90,17 @@ TEST(Parameter, VersionGrowsWithEveryChangeAndOnlyThen) {
   EXPECT_EQ(p.value().item(), 2);
   backward(square(p));
   EXPECT_EQ(p.version(), first);
-  p.mutable_value() = Tensor(3);
+  p.set(Tensor(3));
   const auto second = p.version();
   EXPECT_GT(second, first);
-  p.mutable_value().mutable_data()[0] = 4;
+  p.update([](std::span<Real> values) { values[0] = 4; });
   EXPECT_GT(p.version(), second);
 }
 
 TEST(Parameter, WritingLeavesAHistoryThatUsesTheOldValueAlone) {
   Parameter p(Tensor({2}, {1, 2}));
   const Var y = square(p);
-  p.mutable_value().mutable_data()[0] = 100;
+  p.update([](std::span<Real> values) { values[0] = 100; });
   EXPECT_EQ(backward(y, Tensor({2}, {1, 1}))[p].values(), (std::vector<Real>{2, 4}));
 }
 

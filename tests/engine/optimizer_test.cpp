@@ -172,7 +172,7 @@ TEST(Adam, GoesOnFromItsStateWithTheSameBits) {
   for (std::size_t i = 0; i < adam.state().size(); ++i)
     *later.state()[i].tensor = *adam.state()[i].tensor;
   for (std::size_t i = 0; i < whole.parameters().size(); ++i)
-    resumed.parameters()[i].parameter->mutable_value() = whole.parameters()[i].parameter->value();
+    resumed.parameters()[i].parameter->set(whole.parameters()[i].parameter->value());
   later.set_steps(adam.steps());
   for (int step = 4; step <= 6; ++step) {
     adam.step(gradients_at(whole, step), 0.01);
