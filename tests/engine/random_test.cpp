@@ -145,6 +145,15 @@ TEST(Permutation, IsAFunctionOfSeedAndEpoch) {
   EXPECT_NE(order(1, 0), order(2, 0));
 }
 
+// Runs that were interrupted go on in this order.
+TEST(Permutation, IsTheOneThatItHasAlwaysBeen) {
+  const Random random(0x123456789abcdef, Purpose::shuffling, 3);
+  EXPECT_EQ(random.permutation(10), (std::vector<std::uint32_t>{5, 8, 6, 4, 2, 3, 0, 7, 1, 9}));
+  std::uint64_t hash = 0;
+  for (std::uint32_t x : random.permutation(60000)) hash = hash * 6364136223846793005u + x + 1;
+  EXPECT_EQ(hash, 4743682632657068708u);
+}
+
 TEST(Permutation, AllOrdersAreEquallyLikely) {
   std::map<std::vector<std::uint32_t>, int> counts;
   for (std::uint32_t epoch = 0; epoch < 6000; ++epoch)
