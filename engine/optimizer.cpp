@@ -97,9 +97,19 @@ Adam::Adam(std::vector<NamedParameter> parameters, AdamOptions options)
 }
 
 void Adam::step(const Gradients& gradients, double learning_rate, double gradient_scale) {
+  check_state();
   const std::vector<Tensor> all = begin_step(gradients);
   for (std::size_t i = 0; i < all.size(); ++i)
     if (all[i].defined()) move(i, all[i], learning_rate, gradient_scale);
+}
+
+// state() hands out addresses, and whoever writes there may get a shape wrong.
+void Adam::check_state() const {
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    for (const Tensor* average : {&m_[i], &v_[i]})
+      if (!average->defined() || !(average->shape() == parameters_[i].parameter->shape()))
+        fail("adam", "the state of '", parameters_[i].name, "' has the shape ", average->shape(),
+             ", expected ", parameters_[i].parameter->shape());
 }
 
 void Adam::move(std::size_t i, const Tensor& gradient, double learning_rate,

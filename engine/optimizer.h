@@ -70,10 +70,12 @@ class Adam : public Optimizer {
  public:
   explicit Adam(std::vector<NamedParameter> parameters, AdamOptions options = {});
   void step(const Gradients& gradients, double learning_rate, double gradient_scale = 1) override;
-  // "adam.m.NAME" and "adam.v.NAME". Fails if two parameters have one name.
+  // "adam.m.NAME" and "adam.v.NAME". Fails if two parameters have one name; a step fails if the
+  // shapes have changed.
   std::vector<NamedTensor> state() override;
 
  private:
+  void check_state() const;
   void move(std::size_t parameter, const Tensor& gradient, double learning_rate, double scale);
 
   AdamOptions options_;

@@ -6,7 +6,7 @@ void Shape::push_back(Index size) {
   if (rank_ == max_rank) fail("shape", "more than ", max_rank, " axes");
   if (size < 0) fail("shape", "axis ", rank_, " has the negative size ", size);
   sizes_[rank_++] = size;
-  if (is_countable()) return;
+  if (is_surely_countable() || is_countable()) return;
   const Shape refused = *this;
   --rank_;
   refused.check_size();
@@ -21,7 +21,7 @@ bool Shape::is_countable() const {
   return product <= max_size;
 }
 
-void Shape::check_size() const {
+void Shape::check_product() const {
   if (is_countable()) return;
   for (Index size : *this)
     if (size < 0) fail("shape", "a negative size in the shape ", *this);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <initializer_list>
 #include <ostream>
 
@@ -35,7 +36,10 @@ class Shape {
   }
   // Fails if an axis is negative, or if the axes that are not 0 make more than max_size: so even
   // the shape of nothing, such as (0, 2^32, 2^32), has no product of axes that overflows.
-  void check_size() const;
+  void check_size() const {
+    if (!is_surely_countable()) [[unlikely]]
+      check_product();
+  }
   // A negative axis counts from the end. Unchecked, for loops: see size(axis).
   Index operator[](int axis) const { return sizes_[axis < 0 ? axis + rank_ : axis]; }
   Index& operator[](int axis) { return sizes_[axis < 0 ? axis + rank_ : axis]; }
@@ -57,7 +61,14 @@ class Shape {
   }
 
  private:
+  // Sizes of so few bits together have a product below max_size. A negative one has 64.
+  bool is_surely_countable() const {
+    int bits = 0;
+    for (Index size : *this) bits += std::bit_width(static_cast<std::uint64_t>(size));
+    return bits < std::bit_width(static_cast<std::uint64_t>(max_size));
+  }
   bool is_countable() const;
+  void check_product() const;
   [[noreturn]] void fail_no_axis(const char* op, int axis) const;
 
   std::array<Index, max_rank> sizes_{};

@@ -81,13 +81,12 @@ struct Shared : Module {
   Tensor& average = add_buffer("average", Tensor(0));
   struct Parent : Module {
     Parent(std::string name, Module& child) { add_module(std::move(name), child); }
-  } left{"inner", *this->inner()}, right{"other", *this->inner()};
+  } left{"inner", leaf}, right{"other", leaf};
   Shared() {
     add_module("left", left);
     add_module("again", leaf);
     add_module("right", right);
   }
-  Leaf* inner() { return &leaf; }
 };
 
 TEST(Module, CountsOnceUnderItsFirstNameHoweverItIsReached) {
