@@ -63,9 +63,12 @@ class Shape {
  private:
   // Sizes of so few bits together have a product below max_size. A negative one has 64.
   bool is_surely_countable() const {
+    constexpr auto bits_of = [](Index size) {
+      return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size)));
+    };
     int bits = 0;
-    for (Index size : *this) bits += std::bit_width(static_cast<std::uint64_t>(size));
-    return bits < std::bit_width(static_cast<std::uint64_t>(max_size));
+    for (Index size : *this) bits += bits_of(size);
+    return bits < bits_of(max_size);
   }
   bool is_countable() const;
   void check_product() const;

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/parallel.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -125,6 +126,13 @@ TEST(Random, FillsScalarsAndEmptyTensors) {
   EXPECT_EQ(Random(8).uniform({}).item(), Random(8).uniform({1, 1}).item());
   EXPECT_EQ(Random(8).normal({0, 3}).size(), 0);
   EXPECT_EQ(Random(8).normal({3, 0}).size(), 0);
+}
+
+TEST(Random, ExamplesDoNotBeginAgain) {
+  const std::uint32_t last = 0xffffffff;
+  EXPECT_EQ(Random(8).uniform({1, 3}, last).size(), 3);
+  EXPECT_TRUE(error_of([&] { Random(8).uniform({2, 3}, last); }).starts_with("[random] the rows"));
+  EXPECT_TRUE(error_of([&] { Random(8).normal({2, 3}, last); }).starts_with("[random] the rows"));
 }
 
 TEST(Permutation, HoldsEveryNumberOnce) {
