@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <set>
+#include <string_view>
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -53,6 +54,27 @@ T read_number(const Checkpoint& checkpoint, const std::string& key) {
   return value;
 }
 
+// Counts of the optimizer's steps, for parameters that had no gradient at some of them.
+constexpr std::string_view steps_prefix = "optimizer_steps.";
+
+std::vector<NamedSteps> other_steps(const Checkpoint& checkpoint) {
+  std::vector<NamedSteps> counts;
+  for (const auto& [key, text] : checkpoint.file.metadata)
+    if (key.starts_with(steps_prefix))
+      counts.push_back({key.substr(steps_prefix.size()), read_number<Index>(checkpoint, key)});
+  return counts;
+}
+
+void restore_steps(Optimizer& optimizer, const Checkpoint& checkpoint) {
+  const Index steps = read_number<Index>(checkpoint, "optimizer_steps");
+  const std::vector<NamedSteps> others = other_steps(checkpoint);
+  try {
+    optimizer.set_steps(steps, others);
+  } catch (const Error& error) {
+    fail(checkpoint.name, "the optimizer's steps are damaged: ", error.what());
+  }
+}
+
 std::string exactly(double value) {  // the shortest text that reads back as the same bits
   char text[32];
   return {text, std::to_chars(text, text + sizeof text, value).ptr};
@@ -99,7 +121,7 @@ void restore(const Model& model, const Checkpoint& checkpoint) {
     if (checkpoint.ours() || checkpoint.file.tensors.contains(name))
       buffers.emplace_back(buffer, find_tensor(checkpoint, name, buffer->shape()));
   for (std::size_t i = 0; i < values.size(); ++i)
-    parameters[i].parameter->mutable_value() = std::move(values[i]);
+    parameters[i].parameter->set(std::move(values[i]));
   for (auto& [buffer, value] : buffers) *buffer = std::move(value);
 }
 
@@ -108,7 +130,7 @@ void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
   std::vector<Tensor> values;
   for (const auto& [name, tensor] : state)
     values.push_back(find_tensor(checkpoint, name, tensor->shape()));
-  optimizer.set_steps(read_number<Index>(checkpoint, "optimizer_steps"));
+  restore_steps(optimizer, checkpoint);
   for (std::size_t i = 0; i < values.size(); ++i) *state[i].tensor = std::move(values[i]);
 }
 
@@ -126,10 +148,13 @@ Position position_of(const Checkpoint& checkpoint) {
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
                      Optimizer& optimizer, const Position& position) {
   TensorFile file;
-  for (const auto& [name, parameter] : model.flow().parameters())
-    file.tensors[name] = parameter->value();
-  for (const auto& [name, buffer] : model.flow().buffers()) file.tensors[name] = *buffer;
-  for (const auto& [name, tensor] : optimizer.state()) file.tensors[name] = *tensor;
+  const auto add = [&](const std::string& name, const Tensor& tensor) {
+    if (!file.tensors.emplace(name, tensor).second)
+      fail(path.string(), "two tensors would have the name '", name, "', expected one for each");
+  };
+  for (const auto& [name, parameter] : model.flow().parameters()) add(name, parameter->value());
+  for (const auto& [name, buffer] : model.flow().buffers()) add(name, *buffer);
+  for (const auto& [name, tensor] : optimizer.state()) add(name, *tensor);
   Config same_however_far = config;
   same_however_far.epochs = Config().epochs;
   file.metadata = {{"experiment", config.experiment},
@@ -146,6 +171,8 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
                    {"best_nll", exactly(position.best_nll)},
                    {"best_test_nll", exactly(position.best_test_nll)},
                    {"data_checksum", std::to_string(position.data_checksum)}};
+  for (const auto& [name, steps] : optimizer.other_steps())
+    file.metadata[std::string(steps_prefix) + name] = std::to_string(steps);
   save_safetensors(path, file);
 }
 

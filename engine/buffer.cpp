@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
@@ -14,9 +15,28 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+static std::string gigabytes(Index bytes) {
+  char text[32];
+  const double giga = static_cast<double>(bytes) * 1e-9;
+  std::snprintf(text, sizeof text, giga < 0.1 ? "%.2g GB" : "%.1f GB", giga);
+  return text;
+}
+
+static std::string line_of(Index bytes, const Shape& shape) {
+  std::ostringstream line;
+  line << "[tensor] out of memory: " << gigabytes(bytes) << " asked for the shape " << shape;
+  return line.str();
+}
+
+OutOfMemory::OutOfMemory(Index bytes)
+    : bytes_(bytes), line_("[buffer] out of memory: " + gigabytes(bytes) + " asked for") {}
+OutOfMemory::OutOfMemory(Index bytes, const Shape& of_tensor)
+    : bytes_(bytes), line_(line_of(bytes, of_tensor)) {}
+
 struct alignas(64) Buffer::Header {
   std::atomic<Index> handles{1};
-  Index bytes = 0;  // of the whole block, this header included
+  Index bytes = 0;               // of the whole block, this header included
+  std::uint64_t given_back = 0;  // when: the pool's count of blocks given back, this one included
 };
 
 // Eight sizes per power of two: at most an eighth is wasted, and near sizes share blocks.
@@ -44,23 +64,17 @@ class BufferPool {
 
   Buffer::Header* take(Index bytes) {
     std::lock_guard lock(mutex_);
+    SizeClass& sizes = classes_[size_class(bytes)];
+    Buffer::Header* header = nullptr;
+    if (sizes.free.empty()) {
+      header = from_system(bytes, sizes);
+    } else {
+      header = sizes.free.back();
+      sizes.free.pop_back();
+      use_.pooled_bytes -= bytes;
+    }
     use_.live_bytes += bytes;
     use_.peak_bytes = std::max(use_.peak_bytes, use_.live_bytes);
-    auto& free = free_[size_class(bytes)];
-    if (!free.empty()) {
-      Buffer::Header* header = free.back();
-      free.pop_back();
-      use_.pooled_bytes -= bytes;
-      return header;
-    }
-    void* block = std::aligned_alloc(64, bytes);
-    if (!block) {
-      use_.live_bytes -= bytes;
-      throw std::bad_alloc();
-    }
-    ++use_.system_allocations;
-    auto* header = new (block) Buffer::Header;
-    header->bytes = bytes;
     return header;
   }
 
@@ -68,16 +82,15 @@ class BufferPool {
     std::lock_guard lock(mutex_);
     use_.live_bytes -= header->bytes;
     use_.pooled_bytes += header->bytes;
-    free_[size_class(header->bytes)].push_back(header);
+    header->given_back = ++given_back_;
+    SizeClass& sizes = classes_[size_class(header->bytes)];
+    sizes.free.push_back(header);  // has room: see from_system()
+    while (use_.pooled_bytes > std::max(use_.peak_bytes, earlier_peak_)) evict(sizes);
   }
 
   void release() {
     std::lock_guard lock(mutex_);
-    for (auto& free : free_) {
-      for (Buffer::Header* header : free) std::free(header);
-      free.clear();
-    }
-    use_.pooled_bytes = 0;
+    release_all();
   }
 
   MemoryUse use() {
@@ -86,6 +99,7 @@ class BufferPool {
   }
   void reset_peak() {
     std::lock_guard lock(mutex_);
+    earlier_peak_ = std::max(earlier_peak_, use_.peak_bytes);
     use_.peak_bytes = use_.live_bytes;
   }
 
@@ -98,12 +112,68 @@ class BufferPool {
     return new BufferPool;
   }
 
+  struct SizeClass {
+    std::vector<Buffer::Header*> free;  // given back the last is taken first: it is warm
+    std::size_t blocks = 0;             // free or live
+  };
+
+  // Blocks idle for so many others are of sizes that the program has left behind.
+  static constexpr std::uint64_t patience = 1 << 14;
+
+  // The list of free blocks gets its room here, where failing is possible: giving back is not
+  // allowed to fail.
+  Buffer::Header* from_system(Index bytes, SizeClass& sizes) {
+    if (sizes.free.capacity() <= sizes.blocks) sizes.free.reserve(2 * sizes.blocks + 1);
+    void* block = std::aligned_alloc(64, bytes);
+    if (!block && use_.pooled_bytes > 0) {
+      release_all();
+      block = std::aligned_alloc(64, bytes);
+    }
+    if (!block) throw OutOfMemory(bytes);
+    ++sizes.blocks;
+    ++use_.system_allocations;
+    auto* header = new (block) Buffer::Header;
+    header->bytes = bytes;
+    return header;
+  }
+
+  // Gives one block back to the system: the one that has been idle for longest or, when all have
+  // been of use lately, the latest of `just_used`, as all others would be asked for again first.
+  void evict(SizeClass& just_used) {
+    SizeClass* oldest = nullptr;
+    for (SizeClass& sizes : classes_)
+      if (!sizes.free.empty() &&
+          (!oldest || sizes.free.front()->given_back < oldest->free.front()->given_back))
+        oldest = &sizes;
+    if (given_back_ - oldest->free.front()->given_back > patience) {
+      to_system(*oldest, oldest->free.begin());
+    } else {
+      to_system(just_used, just_used.free.end() - 1);
+    }
+  }
+
+  void to_system(SizeClass& sizes, std::vector<Buffer::Header*>::iterator block) {
+    use_.pooled_bytes -= (*block)->bytes;
+    std::free(*block);
+    sizes.free.erase(block);
+    --sizes.blocks;
+  }
+
+  void release_all() {
+    for (SizeClass& sizes : classes_)
+      while (!sizes.free.empty()) to_system(sizes, sizes.free.end() - 1);
+  }
+
   std::mutex mutex_;
   MemoryUse use_;
-  std::array<std::vector<Buffer::Header*>, 64 * steps_per_octave> free_;  // by size_class()
+  Index earlier_peak_ = 0;  // the most bytes that were live at once before the last reset_peak()
+  std::uint64_t given_back_ = 0;
+  std::array<SizeClass, 64 * steps_per_octave> classes_;  // by size_class()
 };
 
 Buffer::Buffer(Index count) {
+  if (count < 0 || count > Shape::max_size)
+    fail("buffer", count, " elements asked for, expected 0 to ", Shape::max_size);
   const Index bytes = static_cast<Index>(sizeof(Header) + sizeof(Real) * std::max<Index>(count, 1));
   header_ = BufferPool::instance().take(rounded_up(bytes));
   header_->handles.store(1, std::memory_order_relaxed);

@@ -1,18 +1,36 @@
 // Pooled memory: a fresh page costs more to fault in than most ops cost to run, so freed blocks
 // are kept by size and handed out again. Thread-safe.
+//
+// Two bounds keep the pool modest. When the system has no more memory, the pool gives all its free
+// blocks back and asks again. And it keeps no more free bytes than were ever live at once: a
+// program that changes its sizes holds at most twice what it once needed.
 #pragma once
 
+#include <new>
 #include <utility>
 
-#include "engine/real.h"
+#include "engine/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
+
+// The system has no memory for a buffer. No Error, since no call is wrong; what() is one line too.
+class OutOfMemory : public std::bad_alloc {
+ public:
+  explicit OutOfMemory(Index bytes);                 // "[buffer] out of memory: 8.0 GB asked for"
+  OutOfMemory(Index bytes, const Shape& of_tensor);  // "[tensor] ... asked for the shape (2, 3)"
+  Index bytes() const { return bytes_; }
+  const char* what() const noexcept override { return line_.what(); }
+
+ private:
+  Index bytes_;
+  std::runtime_error line_;  // its copies cannot fail
+};
 
 // A counted handle to a 64-byte aligned block of uninitialised Reals.
 class Buffer {
  public:
   Buffer() = default;
-  explicit Buffer(Index count);
+  explicit Buffer(Index count);  // may throw OutOfMemory
   Buffer(const Buffer& other);
   Buffer(Buffer&& other) noexcept : header_(std::exchange(other.header_, nullptr)) {}
   Buffer& operator=(Buffer other) noexcept {

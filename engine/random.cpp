@@ -75,9 +75,12 @@ void Random::normal(std::uint32_t example, std::span<Real> out) const {
 
 template <class Fill>
 static Tensor by_rows(const Shape& shape, std::uint32_t first, Fill fill) {
+  const Index rows = shape.rank() ? shape[0] : 1;
+  if (constexpr Index examples = Index{1} << 32; rows > examples - first)
+    fail("random", "the rows of ", shape, " from example ", first, " on, expected at most ",
+         examples, " examples; the numbers would repeat");
   Tensor out = Tensor::empty(shape);
   Real* y = out.mutable_data();
-  const Index rows = shape.rank() ? shape[0] : 1;
   const Index width = rows ? shape.size() / rows : 0;
   parallel_for(rows, std::max<Index>(1, elements_per_chunk / std::max<Index>(width, 1)),
                [&](Index row, Index end) {

@@ -6,11 +6,35 @@ void Shape::push_back(Index size) {
   if (rank_ == max_rank) fail("shape", "more than ", max_rank, " axes");
   if (size < 0) fail("shape", "axis ", rank_, " has the negative size ", size);
   sizes_[rank_++] = size;
+  if (is_surely_countable() || is_countable()) return;
+  const Shape refused = *this;
+  --rank_;
+  refused.check_size();
+}
+
+bool Shape::is_countable() const {
+  Index product = 1;
+  for (Index size : *this) {
+    if (size < 0) return false;
+    if (size != 0 && __builtin_mul_overflow(product, size, &product)) return false;
+  }
+  return product <= max_size;
+}
+
+void Shape::check_product() const {
+  if (is_countable()) return;
+  for (Index size : *this)
+    if (size < 0) fail("shape", "a negative size in the shape ", *this);
+  fail("shape", *this, " is beyond any memory, expected at most ", max_size, " elements");
+}
+
+void Shape::fail_no_axis(const char* op, int axis) const {
+  fail(op, "no axis ", axis, " in the shape ", *this);
 }
 
 int Shape::axis(const char* op, int axis) const {
   const int counted = axis < 0 ? axis + rank_ : axis;
-  if (counted < 0 || counted >= rank_) fail(op, "no axis ", axis, " in the shape ", *this);
+  if (counted < 0 || counted >= rank_) fail_no_axis(op, axis);
   return counted;
 }
 
@@ -27,6 +51,7 @@ Shape broadcast(const char* op, const Shape& a, const Shape& b) {
       fail(op, "shapes do not broadcast: ", a, " and ", b);
     out[-i] = a[-i] == 1 ? b[-i] : a[-i];
   }
+  out.check_size();
   return out;
 }
 

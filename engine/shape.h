@@ -1,8 +1,12 @@
 // The sizes of a tensor's axes, row-major: the last axis is contiguous.
+//
+// Sizes multiply, so a few harmless ones can make a number that no Index holds. A shape is checked
+// where it is made, and once more where a Tensor gets it: loops that use it need not look again.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <initializer_list>
 #include <ostream>
 
@@ -13,6 +17,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 class Shape {
  public:
   static constexpr int max_rank = 6;
+  // More elements have no addresses: 2^62 bytes, so that no count of bytes overflows either.
+  static constexpr Index max_size = (Index{1} << 62) / static_cast<Index>(sizeof(Real));
 
   Shape() = default;  // (): one scalar
   Shape(std::initializer_list<Index> sizes) : Shape(sizes.begin(), sizes.end()) {}
@@ -28,11 +34,24 @@ class Shape {
     for (Index n : *this) product *= n;
     return product;
   }
-  // A negative axis counts from the end.
+  // Fails if an axis is negative, or if the axes that are not 0 make more than max_size: so even
+  // the shape of nothing, such as (0, 2^32, 2^32), has no product of axes that overflows.
+  void check_size() const {
+    if (!is_surely_countable()) [[unlikely]]
+      check_product();
+  }
+  // A negative axis counts from the end. Unchecked, for loops: see size(axis).
   Index operator[](int axis) const { return sizes_[axis < 0 ? axis + rank_ : axis]; }
   Index& operator[](int axis) { return sizes_[axis < 0 ? axis + rank_ : axis]; }
   const Index* begin() const { return sizes_.data(); }
   const Index* end() const { return sizes_.data() + rank_; }
+  // The size of an axis; fails when there is no such axis.
+  Index size(int axis) const {
+    const int counted = axis < 0 ? axis + rank_ : axis;
+    if (counted < 0 || counted >= rank_) [[unlikely]]
+      fail_no_axis("size", axis);
+    return sizes_[counted];
+  }
   void push_back(Index size);
   // An axis in 0..rank-1; fails with the op's name when there is no such axis.
   int axis(const char* op, int axis) const;
@@ -42,6 +61,19 @@ class Shape {
   }
 
  private:
+  // Sizes of so few bits together have a product below max_size. A negative one has 64.
+  bool is_surely_countable() const {
+    constexpr auto bits_of = [](Index size) {
+      return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size)));
+    };
+    int bits = 0;
+    for (Index size : *this) bits += bits_of(size);
+    return bits < bits_of(max_size);
+  }
+  bool is_countable() const;
+  void check_product() const;
+  [[noreturn]] void fail_no_axis(const char* op, int axis) const;
+
   std::array<Index, max_rank> sizes_{};
   int rank_ = 0;
 };

@@ -7,18 +7,30 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// Memory for the values of a shape, which is named when there is no more memory.
+static Buffer buffer_for(const Shape& shape) {
+  try {
+    return Buffer(shape.size());
+  } catch (const OutOfMemory& error) {
+    throw OutOfMemory(error.bytes(), shape);
+  }
+}
+
 Tensor Tensor::empty(const Shape& shape) {
+  shape.check_size();  // whoever wrote single axes has not met a check yet
   Tensor out;
   out.shape_ = shape;
-  out.buffer_ = Buffer(shape.size());
+  out.buffer_ = buffer_for(shape);
   return out;
 }
 
 Tensor::Tensor(Real value) : buffer_(1) { *buffer_.data() = value; }
 
-Tensor::Tensor(const Shape& shape, const std::vector<Real>& values) : Tensor(empty(shape)) {
+Tensor::Tensor(const Shape& shape, const std::vector<Real>& values) {
+  shape.check_size();
   if (static_cast<Index>(values.size()) != shape.size())
     fail("tensor", values.size(), " values do not fill the shape ", shape);
+  *this = empty(shape);
   std::copy(values.begin(), values.end(), buffer_.data());
 }
 
@@ -41,7 +53,7 @@ void Tensor::fail_undefined() {
 Real* Tensor::mutable_data() {
   check_defined();
   if (buffer_.shared()) {
-    Buffer copy(size());
+    Buffer copy = buffer_for(shape_);
     parallel_for(size(), elements_per_chunk, [&](Index begin, Index end) {
       std::copy(data() + begin, data() + end, copy.data() + begin);
     });
@@ -58,6 +70,7 @@ Real Tensor::item() const {
 
 Tensor Tensor::reshape(const Shape& shape) const {
   check_defined();
+  shape.check_size();
   if (shape.size() != size()) fail("reshape", "cannot make ", shape, " of ", shape_);
   Tensor out = *this;
   out.shape_ = shape;

@@ -16,7 +16,7 @@ class Tensor {
   Tensor() = default;                                           // undefined: "no tensor"
   Tensor(Real value);                                           // a scalar, shape ()
   Tensor(const Shape& shape, const std::vector<Real>& values);  // fails unless the sizes agree
-  static Tensor empty(const Shape& shape);                      // uninitialised
+  static Tensor empty(const Shape& shape);  // uninitialised; OutOfMemory if it does not fit
   static Tensor full(const Shape& shape, Real value);
   static Tensor zeros(const Shape& shape) { return full(shape, 0); }
   static Tensor identity(Index n);
@@ -25,7 +25,7 @@ class Tensor {
   const Shape& shape() const { return shape_; }
   int rank() const { return shape_.rank(); }
   Index size() const { return shape_.size(); }
-  Index size(int axis) const { return shape_[axis]; }
+  Index size(int axis) const { return shape_.size(axis); }  // fails when there is no such axis
 
   // These fail for an undefined tensor: it has no values, though its shape () is a scalar's.
   const Real* data() const {

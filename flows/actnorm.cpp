@@ -28,9 +28,9 @@ void ActNorm::initialize(const Tensor& x) const {
     fail("actnorm", "the first batch needs two values per channel, its shape is ", x.shape());
   const Tensor centered = x - mean(x, others, true);
   const Tensor variance = sum(centered * centered, others) * (Real(1) / static_cast<Real>(n - 1));
-  translation_.mutable_value() = mean(x, others);
-  log_scale_.mutable_value() =
-      backflow::pointwise(variance, [](Real v) { return std::log(std::sqrt(v) + Real(1e-8)); });
+  translation_.set(mean(x, others));
+  log_scale_.set(
+      backflow::pointwise(variance, [](Real v) { return std::log(std::sqrt(v) + Real(1e-8)); }));
   initialized_ = Tensor(Real(1));
 }
 

@@ -211,6 +211,7 @@ Shape concatenated(std::span<const Part> parts, int axis) {
       fail("concat", "sizes differ beside axis ", axis, ": ", parts[0].shape(), " and ",
            part.shape());
     shape[axis] += part.size(axis);
+    shape.check_size();
   }
   return shape;
 }
@@ -337,7 +338,7 @@ Var concat(std::initializer_list<Var> parts, int axis) {
 
 Tensor pad(const Tensor& x, int axis, Index before, Index after) {
   axis = x.shape().axis("pad", axis);
-  if (before < 0 || after < 0)
+  if (before < 0 || after < 0 || std::max(before, after) > Shape::max_size)
     fail("pad", "cannot pad axis ", axis, " of the shape ", x.shape(), " by ", before, " and ",
          after);
   if (before == 0 && after == 0) return x;

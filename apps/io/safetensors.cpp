@@ -146,7 +146,7 @@ static Shape parse_shape(const std::string& where, const std::string& name, cons
     if (size > max_elements || (size > 0 && elements > max_elements / size))
       fail(where, "tensor ", quoted(name), " has a shape of more than ", max_elements,
            " elements, expected one that fits the file; is the header damaged?");
-    elements *= size;
+    elements *= std::max<Bytes>(size, 1);  // nor does that of the shape of nothing
   }
   return {sizes.begin(), sizes.end()};
 }

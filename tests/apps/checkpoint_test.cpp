@@ -3,7 +3,10 @@
 #include <limits>
 
 #include "apps/io/atomic_file.h"
+#include "engine/backward.h"
 #include "engine/parallel.h"
+#include "ops/pointwise.h"
+#include "ops/reduce.h"
 #include "tests/apps/small_model.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -96,6 +99,56 @@ TEST(Checkpoint, ThePositionKeepsItsDigits) {
   EXPECT_EQ(p.best_nll, -1.0 / 3);
   EXPECT_EQ(p.best_test_nll, 12345.678901234567);
   EXPECT_EQ(p.data_checksum, 4294967295u);
+}
+
+// A state whose optimizer has left all parameters but one alone at some steps.
+State trained_unevenly() {
+  State state = trained();
+  for (int i = 0; i < 2; ++i)
+    state.optimizer->step(backward(sum(square(parameter_of(*state.model, "4.bias_fwd")))), 0.01);
+  return state;
+}
+
+TEST(Checkpoint, HoldsOnlyTheStepsThatDiffer) {
+  const auto steps_in = [](const State& state) {
+    std::map<std::string, std::string> steps;
+    for (const auto& [key, value] : saved(state).file.metadata)
+      if (key.starts_with("optimizer_steps")) steps[key] = value;
+    return steps;
+  };
+  const State even = trained(), uneven = trained_unevenly();
+  EXPECT_EQ(steps_in(even), (std::map<std::string, std::string>{{"optimizer_steps", "3"}}));
+  const auto steps = steps_in(uneven);
+  EXPECT_EQ(steps.size(),
+            uneven.model->flow().parameters().size());  // all but one, and that of all
+  EXPECT_EQ(steps.at("optimizer_steps"), "5");
+  EXPECT_EQ(steps.at("optimizer_steps.6.weight_inv"), "3");
+  EXPECT_FALSE(steps.contains("optimizer_steps.4.bias_fwd"));
+}
+
+TEST(Checkpoint, TrainingGoesOnWithTheSameBitsAfterUnevenSteps) {
+  const Scratch scratch;
+  State undisturbed = trained_unevenly(), resumed("self_normalizing", 1);
+  undisturbed.save(scratch / "file");
+  resumed.load(scratch / "file");
+  for (State* state : {&undisturbed, &resumed})
+    train_a_little(*state->model, *state->optimizer, state->config);
+  EXPECT_EQ(resumed.values(), undisturbed.values());
+}
+
+TEST(Checkpoint, TwoTensorsOfOneNameAreNotWritten) {
+  struct Clashing : Optimizer {
+    using Optimizer::Optimizer;
+    void step(const Gradients&, double, double) override {}
+    std::vector<NamedTensor> state() override { return {{"4.bias_fwd", &tensor}}; }
+    Tensor tensor = Tensor::zeros({D});
+  };
+  State state;
+  state.optimizer = std::make_unique<Clashing>(state.model->flow().parameters());
+  const Scratch scratch;
+  expect_message(message_of([&] { state.save(scratch / "file"); }), (scratch / "file").string(),
+                 "two tensors would have the name '4.bias_fwd'");
+  EXPECT_FALSE(std::filesystem::exists(scratch / "file"));
 }
 
 TEST(Checkpoint, TrainingGoesOnWithTheSameBits) {
@@ -204,6 +257,19 @@ TEST(Checkpoint, AWrongOptimizerStateIsNamedAndTheOptimizerStaysAsItWas) {
   Checkpoint checkpoint = saved(trained());
   checkpoint.file.metadata["optimizer_steps"] = "three";
   expect_refused(checkpoint, "'optimizer_steps' should be a number, found 'three'");
+  checkpoint.file.metadata["optimizer_steps"] = "-3";
+  expect_refused(checkpoint, "the optimizer's steps are damaged: [optimizer] -3 steps");
+  const std::string lower = "optimizer_steps.4.bias_fwd";
+  for (const auto& [key, value, words] :
+       {std::array{lower, std::string("two"), "'" + lower + "' should be a number, found 'two'"},
+        std::array{lower, std::string("4"),
+                   std::string("4 steps of '4.bias_fwd', expected 0 to 3")},
+        std::array<std::string, 3>{"optimizer_steps.x", "1",
+                                   "steps of 'x', which is none of the parameters"}}) {
+    checkpoint = saved(trained());
+    checkpoint.file.metadata[key] = value;
+    expect_refused(checkpoint, words);
+  }
   checkpoint = saved(trained());
   checkpoint.file.tensors["adam.v.6.weight_inv"] = Tensor::zeros({D});
   expect_refused(checkpoint, "'adam.v.6.weight_inv' has the shape (16), expected (16, 16)");

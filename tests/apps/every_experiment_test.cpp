@@ -87,6 +87,16 @@ TEST(EveryExperiment, AllocatesNothingAfterItsFirstSteps) {
   });
 }
 
+TEST(EveryExperiment, EveryStepMovesEveryParameter) {  // so its checkpoints name one count of steps
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 2);
+    for (const auto& [name, steps] : optimizer->other_steps())
+      ADD_FAILURE() << name << " was moved " << steps << " times";
+  });
+}
+
 TEST(EveryExperiment, TrainsToTheSameBitsOnAnyThreads) {
   for_each_experiment([](const Tiny& tiny) {
     expect_same_bits_on_any_threads([&] {

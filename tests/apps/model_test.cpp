@@ -24,8 +24,8 @@ Config with(Config config, const std::string& key, const std::string& value) {
 
 // Of a training pass through a model whose R is no inverse of W.
 std::vector<AuxiliaryLoss> losses_of(const Model& model) {
-  parameter_of(model, "4.weight_fwd").mutable_value() = Random(2).normal({D, D});
-  parameter_of(model, "4.weight_inv").mutable_value() = Random(1).normal({D, D});
+  parameter_of(model, "4.weight_fwd").set(Random(2).normal({D, D}));
+  parameter_of(model, "4.weight_inv").set(Random(1).normal({D, D}));
   Pass pass;
   pass.mode = Mode::train;
   model.density().objective(image_batch(3), pass);
@@ -210,7 +210,7 @@ TEST(Model, DequantizesSqueezesAndTakesTheLogit) {
     Config config = with(small_config("exact"), "num_layers", "1");
     config.logit_alpha = a;
     const Model model(config, small_image);
-    parameter_of(model, "4.bias_fwd").mutable_value() = Tensor::zeros({D});
+    parameter_of(model, "4.bias_fwd").set(Tensor::zeros({D}));
     Pass pass;
     pass.noise = Random(3);
     const Tensor x = image_batch(4), u = Random(3).uniform(x.shape());

@@ -99,8 +99,8 @@ TEST(Samples, ByTheLearnedInverseAreNotThoseByTheExactOne) {
 TEST(Samples, ThatAreNotFiniteAreRefusedAndNothingIsWritten) {
   const TrainedModel model;
   const Scratch scratch;
-  parameter_of(model, "4.weight_inv").mutable_value() =
-      Tensor::full({16, 16}, std::numeric_limits<Real>::quiet_NaN());
+  parameter_of(model, "4.weight_inv")
+      .set(Tensor::full({16, 16}, std::numeric_limits<Real>::quiet_NaN()));
   expect_message(message_of([&] { save_samples(scratch / "x.png", model, {}); }), "nan",
                  "expected finite numbers", "diverged?");
   EXPECT_THROW(save_samples(scratch / "x.png", model, {}), NotFinite);  // training goes on then
@@ -126,7 +126,7 @@ TEST(Reconstruction, ShowsImagesTheirInverseAndTheDifference) {
 
 TEST(Reconstruction, IsThatOfTheLearnedInverse) {
   const TrainedModel model;
-  parameter_of(model, "4.weight_inv").mutable_value() = Tensor::zeros({16, 16});
+  parameter_of(model, "4.weight_inv").set(Tensor::zeros({16, 16}));
   const Picture picture = reconstruction(model, 2);
   EXPECT_NE(tile_at(picture, 1, 0), tile_at(picture, 0, 0));
   EXPECT_EQ(tile_at(picture, 1, 0), tile_at(picture, 1, 1));  // of every image the same

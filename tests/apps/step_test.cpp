@@ -71,7 +71,7 @@ TEST(TrainingStep, TheObjectiveOfOtherLayersLacksTheirLogDeterminants) {
     double logdet = 0;
     for (const char* name : {"4.weight_fwd", "6.weight_fwd"}) {
       Parameter& W = parameter_of(trainer.model, name);
-      W.mutable_value() = W.value() * 1.5;
+      W.set(W.value() * 1.5);
       logdet += LU(W.value()).log_abs_det();
     }
     const double nll = -mean(trainer.model.density().log_prob(image_batch(5))).item();
@@ -85,7 +85,7 @@ TEST(TrainingStep, ReportsTheReconstructionLossWithoutItsWeight) {
     config.recon_weight = weight;
     Trainer trainer(config);
     EXPECT_EQ(trainer.step(image_batch(5), 0).reconstruction, 0);  // it begins at R = W^-1
-    parameter_of(trainer.model, "4.weight_inv").mutable_value() = Tensor::zeros({16, 16});
+    parameter_of(trainer.model, "4.weight_inv").set(Tensor::zeros({16, 16}));
     return trainer.step();
   };
   EXPECT_GT(second_step(1).reconstruction, 1);
@@ -137,7 +137,7 @@ TEST(TrainingStep, DivergenceNamesTheOpAndLeavesEverythingAsItWas) {
   for (const auto& [layer, op] : cases) {
     Trainer trainer(layer);
     trainer.step();
-    parameter_of(trainer.model, "6.weight_fwd").mutable_value() = Tensor::identity(16) * huge;
+    parameter_of(trainer.model, "6.weight_fwd").set(Tensor::identity(16) * huge);
     const auto before = values_of(trainer.model);
     EXPECT_THROW(trainer.step(), Diverged);
     expect_message(message_of([&] { trainer.step(); }), op, "not finite");
@@ -149,7 +149,7 @@ TEST(TrainingStep, DivergenceNamesTheOpAndLeavesEverythingAsItWas) {
 TEST(TrainingStep, DivergenceOfTheLossAloneIsFoundToo) {
   Trainer trainer("exact");
   const Real root = std::sqrt(std::numeric_limits<Real>::max());
-  parameter_of(trainer.model, "6.bias_fwd").mutable_value() = Tensor::full({16}, 2 * root);
+  parameter_of(trainer.model, "6.bias_fwd").set(Tensor::full({16}, 2 * root));
   expect_message(message_of([&] { trainer.step(); }), "the value of 'square' is not finite");
 }
 
@@ -234,7 +234,7 @@ TEST(Evaluate, TheStandardErrorIsThatOfTheMean) {
 
 TEST(Evaluate, ASingularMatrixIsAnError) {
   const Trainer trainer("self_normalizing");
-  parameter_of(trainer.model, "4.weight_fwd").mutable_value() = Tensor::zeros({16, 16});
+  parameter_of(trainer.model, "4.weight_fwd").set(Tensor::zeros({16, 16}));
   expect_message(message_of([&] { trainer.nll(); }), "logabsdet", "singular");
 }
 

@@ -8,6 +8,7 @@
 #include "engine/parallel.h"
 #include "engine/random.h"
 #include "ops/pointwise.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -164,22 +165,123 @@ TEST(Adam, StateIsNamedAfterTheParameters) {
   EXPECT_EQ(adam.state()[0].tensor->shape(), model.weight.shape());
 }
 
+// The gradients of weight and bias at a step and, from one on, that of `unused`.
+Gradients late_gradients_at(const Model& model, int step, int first) {
+  if (step < first) return gradients_at(model, step);
+  const auto chosen = [step](const Shape& shape) {
+    return [=](const Tensor&) { return chosen_gradient(shape, step); };
+  };
+  return backward(record("chosen", Tensor(0), grad(model.weight, chosen({37})),
+                         grad(model.bias, chosen({2})), grad(model.unused, chosen({2}))));
+}
+
+TEST(Adam, FirstStepIsTheLearningRateWheneverItComes) {
+  Model model;
+  Adam adam(model.parameters(), {0.9, 0.999, 0});
+  for (int step = 1; step <= 1000; ++step) adam.step(gradients_at(model, step), 0.01);
+  adam.step(late_gradients_at(model, 1001, 1001), 0.01);
+  for (Index i = 0; i < 2; ++i)
+    EXPECT_NEAR(std::abs(model.unused.value()[i] - Real(5 + i)), 0.01, 0.01 * 1e3 * precision);
+}
+
+TEST(Adam, ParametersMoveAsIfEachHadAnOptimizerOfItsOwn) {
+  Model together, alone;
+  const auto parameters = alone.parameters();
+  Adam all(together.parameters()), late({parameters[2]}), always({parameters[0], parameters[1]});
+  for (int step = 1; step <= 6; ++step) {
+    all.step(late_gradients_at(together, step, 4), 0.01);
+    always.step(late_gradients_at(alone, step, 4), 0.01);
+    if (step >= 4) late.step(late_gradients_at(alone, step, 4), 0.01);
+  }
+  for (std::size_t i = 0; i < 3; ++i)
+    EXPECT_EQ(together.parameters()[i].parameter->value().values(),
+              parameters[i].parameter->value().values());
+}
+
+TEST(Optimizer, TellsTheStepsThatAreNotThoseOfAll) {
+  Model model;
+  Adam adam(model.parameters());
+  EXPECT_TRUE(adam.other_steps().empty());
+  for (int step = 1; step <= 5; ++step) adam.step(late_gradients_at(model, step, 4), 0.01);
+  ASSERT_EQ(adam.other_steps().size(), 1u);
+  EXPECT_EQ(adam.other_steps()[0].name, "unused");
+  EXPECT_EQ(adam.other_steps()[0].steps, 2);
+  adam.set_steps(5);
+  EXPECT_TRUE(adam.other_steps().empty());
+}
+
+TEST(Optimizer, RefusesStepsThatCannotBeAndKeepsItsOwn) {
+  Model model;
+  SGD sgd(model.parameters());
+  sgd.set_steps(7, {{"bias", 3}});
+  EXPECT_EQ(error_of([&] { sgd.set_steps(-1); }), "[optimizer] -1 steps, expected at least 0");
+  EXPECT_EQ(error_of([&] {
+              sgd.set_steps(9, {{"weight", 10}});
+            }),
+            "[optimizer] 10 steps of 'weight', expected 0 to 9");
+  EXPECT_EQ(error_of([&] {
+              sgd.set_steps(9, {{"weight", -1}});
+            }),
+            "[optimizer] -1 steps of 'weight', expected 0 to 9");
+  EXPECT_EQ(error_of([&] {
+              sgd.set_steps(9, {{"weights", 1}});
+            }),
+            "[optimizer] steps of 'weights', which is none of the parameters");
+  EXPECT_EQ(sgd.steps(), 7);
+  ASSERT_EQ(sgd.other_steps().size(), 1u);
+  EXPECT_EQ(sgd.other_steps()[0].steps, 3);
+}
+
+TEST(Optimizer, ParameterGivenTwiceMovesOnce) {
+  Model model;
+  std::vector<NamedParameter> twice = model.parameters();
+  for (const auto& [name, parameter] : model.parameters())
+    twice.push_back({"2." + name, parameter});
+  SGD sgd(twice);
+  sgd.step(backward(square(model.bias), Tensor({2}, {1, 1})), 0.25);
+  EXPECT_EQ(model.bias.value().values(), (std::vector<Real>{0.5, -0.5}));
+  Adam adam(twice);
+  EXPECT_EQ(adam.state().size(), 6u);
+}
+
+TEST(Adam, StateOfTwoParametersOfOneNameFails) {
+  Model a, b;
+  std::vector<NamedParameter> both = a.parameters();
+  for (const NamedParameter& named : b.parameters()) both.push_back(named);
+  Adam adam(both);
+  EXPECT_EQ(error_of([&] { adam.state(); }),
+            "[adam] two parameters have the name 'weight'; a checkpoint needs one for each");
+}
+
+TEST(Adam, StateOfAnotherShapeFailsBeforeAnythingMoves) {
+  Model model;
+  Adam adam(model.parameters());
+  *adam.state()[3].tensor = Tensor::zeros({1});
+  const std::vector<Real> before = model.weight.value().values();
+  EXPECT_EQ(error_of([&] { adam.step(gradients_at(model, 1), 0.1); }),
+            "[adam] the state of 'bias' has the shape (1), expected (2)");
+  EXPECT_EQ(model.weight.value().values(), before);
+  EXPECT_EQ(adam.steps(), 0);
+}
+
 TEST(Adam, GoesOnFromItsStateWithTheSameBits) {
   Model whole, resumed;
   Adam adam(whole.parameters());
-  for (int step = 1; step <= 3; ++step) adam.step(gradients_at(whole, step), 0.01);
+  const auto at = [](const Model& model, int step) { return late_gradients_at(model, step, 3); };
+  for (int step = 1; step <= 3; ++step) adam.step(at(whole, step), 0.01);
   Adam later(resumed.parameters());
   for (std::size_t i = 0; i < adam.state().size(); ++i)
     *later.state()[i].tensor = *adam.state()[i].tensor;
   for (std::size_t i = 0; i < whole.parameters().size(); ++i)
-    resumed.parameters()[i].parameter->mutable_value() = whole.parameters()[i].parameter->value();
-  later.set_steps(adam.steps());
+    resumed.parameters()[i].parameter->set(whole.parameters()[i].parameter->value());
+  later.set_steps(adam.steps(), adam.other_steps());
   for (int step = 4; step <= 6; ++step) {
-    adam.step(gradients_at(whole, step), 0.01);
-    later.step(gradients_at(resumed, step), 0.01);
+    adam.step(at(whole, step), 0.01);
+    later.step(at(resumed, step), 0.01);
   }
   EXPECT_EQ(resumed.weight.value().values(), whole.weight.value().values());
   EXPECT_EQ(resumed.bias.value().values(), whole.bias.value().values());
+  EXPECT_EQ(resumed.unused.value().values(), whole.unused.value().values());
 }
 
 TEST(Optimizer, GivesTheSameBitsOnAnyNumberOfThreads) {

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/parallel.h"
+#include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -127,6 +128,13 @@ TEST(Random, FillsScalarsAndEmptyTensors) {
   EXPECT_EQ(Random(8).normal({3, 0}).size(), 0);
 }
 
+TEST(Random, ExamplesDoNotBeginAgain) {
+  const std::uint32_t last = 0xffffffff;
+  EXPECT_EQ(Random(8).uniform({1, 3}, last).size(), 3);
+  EXPECT_TRUE(error_of([&] { Random(8).uniform({2, 3}, last); }).starts_with("[random] the rows"));
+  EXPECT_TRUE(error_of([&] { Random(8).normal({2, 3}, last); }).starts_with("[random] the rows"));
+}
+
 TEST(Permutation, HoldsEveryNumberOnce) {
   for (std::uint32_t n : {0u, 1u, 2u, 1000u}) {
     std::vector<std::uint32_t> order = Random(9, Purpose::shuffling).permutation(n);
@@ -143,6 +151,15 @@ TEST(Permutation, IsAFunctionOfSeedAndEpoch) {
   EXPECT_EQ(order(1, 0), order(1, 0));
   EXPECT_NE(order(1, 0), order(1, 1));
   EXPECT_NE(order(1, 0), order(2, 0));
+}
+
+// Runs that were interrupted go on in this order.
+TEST(Permutation, IsTheOneThatItHasAlwaysBeen) {
+  const Random random(0x123456789abcdef, Purpose::shuffling, 3);
+  EXPECT_EQ(random.permutation(10), (std::vector<std::uint32_t>{5, 8, 6, 4, 2, 3, 0, 7, 1, 9}));
+  std::uint64_t hash = 0;
+  for (std::uint32_t x : random.permutation(60000)) hash = hash * 6364136223846793005u + x + 1;
+  EXPECT_EQ(hash, 4743682632657068708u);
 }
 
 TEST(Permutation, AllOrdersAreEquallyLikely) {

@@ -285,5 +285,14 @@ TEST(Undefined, TensorHasNoValuesAndSaysSo) {
   EXPECT_FALSE(undefined.shared());
 }
 
+TEST(SumTo, AddsInDoubleAlongRowsAndColumns) {
+  std::vector<Real> column(65, 1), twice;
+  column[0] = Real(1 << 24);  // the next float is 2 further on: a float sum would stay here
+  for (Real x : column) twice.insert(twice.end(), 2, x);
+  const Real total = Real((1 << 24) + 64);
+  EXPECT_EQ(sum_to(Tensor({65}, column), {1}).item(), total);
+  EXPECT_EQ(sum_to(Tensor({65, 2}, twice), {2}).values(), (std::vector<Real>{total, total}));
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -19,7 +19,7 @@ std::unique_ptr<Flow> make(Options... options) {
 
 std::unique_ptr<Flow> learnable(Real alpha_logit) {
   auto flow = make<LearnableLeakyReLU>();
-  flow->parameters()[0].parameter->mutable_value() = Tensor({1}, {alpha_logit});
+  flow->parameters()[0].parameter->set(Tensor({1}, {alpha_logit}));
   return flow;
 }
 

@@ -59,10 +59,10 @@ inline void check_logdet(const Flow& flow, const Tensor& x, Pass pass) {
 inline Function of_parameter(const Flow& flow, Parameter& p, const Tensor& x, const Pass& pass) {
   return [&flow, &p, x, pass](const std::vector<Var>& value) {
     const Tensor before = p.value();
-    p.mutable_value() = value[0].value();
+    p.set(value[0].value());
     Pass walk = pass;
     const Out out = flow.forward(x, walk);
-    p.mutable_value() = before;
+    p.set(before);
     const auto [z, logdet] =
         override_gradient("flow", {out.z.value(), out.logdet.value()}, {value[0]},
                           [out, &p](const Tensor& gz, const Tensor& gl) {

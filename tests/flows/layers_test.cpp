@@ -21,7 +21,7 @@ void shake(const Flow& flow, double amount = 0.1) {
   std::uint64_t seed = 100;
   for (const auto& [name, parameter] : flow.parameters()) {
     const Tensor noise = normal(parameter->shape(), seed++) * amount;
-    parameter->mutable_value() = parameter->value() + noise;
+    parameter->set(parameter->value() + noise);
   }
 }
 
@@ -151,7 +151,7 @@ TEST(Coupling, InitialWeightsAreUniformWithinOneOverTheRootOfTheFanIn) {
 // A saturated coupling: log s at either end of its range.
 TEST(Coupling, IsFiniteWhenSaturated) {
   const Coupling flow(2, 3, Random(1));
-  flow.parameters()[5].parameter->mutable_value() = Tensor({2}, {1e6, -1e6});
+  flow.parameters()[5].parameter->set(Tensor({2}, {1e6, -1e6}));
   check_finite(flow, normal({2, 2, 3, 3}, 2), {});
   const Out out = flow.forward(normal({2, 2, 3, 3}, 2));
   for (Real logdet : out.logdet.value().values()) EXPECT_EQ(logdet, 18);
@@ -181,7 +181,7 @@ TEST(SplitPrior, IsACouplingAndAStandardNormalOnTheSecondHalf) {
   shake(flow);
   const Coupling coupling(4, 8, Random(1));
   for (std::size_t i = 0; i < coupling.parameters().size(); ++i)
-    coupling.parameters()[i].parameter->mutable_value() = flow.parameters()[i].parameter->value();
+    coupling.parameters()[i].parameter->set(flow.parameters()[i].parameter->value());
   const Tensor x = normal({2, 4, 3, 3}, 5);
   Pass pass;
   const Out out = flow.forward(x, pass), whole = coupling.forward(x);
@@ -277,7 +277,7 @@ TEST(ConvExponential, TakesReflectionsAbove64Channels) {
 TEST(ConvExponential, TrainingHoldsTheSpectralNormBelowItsBound) {
   const ConvExponential flow(2, 4, 4, Random(1));
   Parameter& kernel = *flow.parameters()[0].parameter;
-  kernel.mutable_value() = normal({2, 2, 3, 3}, 3);  // far too large
+  kernel.set(normal({2, 2, 3, 3}, 3));  // far too large
   Pass pass;
   pass.mode = Mode::train;
   const Tensor x = normal({2, 2, 4, 4}, 1);

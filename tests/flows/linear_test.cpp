@@ -324,5 +324,18 @@ TEST(LinearFlows, SingularWeightsFailOnlyWhereTheirInverseIsNeeded) {
   EXPECT_EQ(error_of([&] { flow.forward(x, pass), flow.inverse(x); }), "no error");
 }
 
+TEST(Exact, KnowsItsDeterminantAfterEveryKindOfChange) {
+  const Exact flow(Tensor::identity(2), Tensor::zeros({2}));
+  Parameter& weight = *flow.parameters()[0].parameter;
+  const auto logdet = [&] { return flow.forward(Tensor::zeros({1, 2})).logdet.value()[0]; };
+  EXPECT_EQ(logdet(), 0);
+  weight.update([](std::span<Real> values) { values[0] = 100; });
+  EXPECT_NEAR(logdet(), std::log(100.0), 1e-5);
+  weight.update([](Tensor& value) { value.mutable_data()[0] = 10; });
+  EXPECT_NEAR(logdet(), std::log(10.0), 1e-5);
+  weight.set(Tensor::identity(2));
+  EXPECT_EQ(logdet(), 0);
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

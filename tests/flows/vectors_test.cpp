@@ -72,8 +72,7 @@ class Vectors {
 };
 
 void expect_flow(Vectors& vectors, const Flow& flow) {
-  for (const auto& [name, parameter] : flow.parameters())
-    parameter->mutable_value() = vectors["param." + name];
+  for (const auto& [name, parameter] : flow.parameters()) parameter->set(vectors["param." + name]);
   const Var x = Var::leaf(vectors["x"]);
   Pass pass;
   const Out out = flow.forward(x, pass);

@@ -194,8 +194,9 @@ TEST(Safetensors, AByteCountThatDoesNotFitTheShapeIsRefused) {
 }
 
 TEST(Safetensors, AShapeWhoseSizeOverflowsIsRefused) {
-  for (const char* shape : {"[4294967296,4294967296]", "[18446744073709551615,2]",
-                            "[4611686018427387904,4]", "[0,18446744073709551615]"})
+  for (const char* shape :
+       {"[4294967296,4294967296]", "[18446744073709551615,2]", "[4611686018427387904,4]",
+        "[0,18446744073709551615]", "[0,4294967296,4294967296]"})
     expect_message(message_of_header(std::string(R"({"a":{"dtype":"F32","shape":)") + shape +
                                      R"(,"data_offsets":[0,0]}})"),
                    "\"a\"", "shape of more than");
