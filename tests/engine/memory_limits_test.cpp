@@ -80,6 +80,21 @@ TEST(Pool, LeavesOldSizesBehindAndThenAsksTheSystemNothing) {
   release_pooled_buffers();
 }
 
+// More than the bound in all, though never live together.
+TEST(Pool, LendsLargerBlocksRatherThanAskForSmallerOnesAgainAndAgain) {
+  if (sanitized) return;  // a sanitizer touches what nobody writes
+  release_pooled_buffers();
+  const Index most = std::max(memory_use().live_bytes, 2048 * mega);
+  const auto step = [most] {
+    for (Index quarters : {4, 3, 2}) const Buffer buffer(reals_of(most / 4 * quarters));
+  };
+  for (int i = 0; i < 3; ++i) step();
+  const Index asked = memory_use().system_allocations;
+  for (int i = 0; i < 10; ++i) step();
+  EXPECT_EQ(memory_use().system_allocations, asked);
+  release_pooled_buffers();
+}
+
 TEST(Sizes, NobodyHoldsAreRefusedWithALine) {
   const auto refused = [](auto f) { return error_of(f).starts_with("[shape] "); };
   EXPECT_TRUE(refused([] { return Tensor::zeros({huge, huge}); }));
