@@ -64,16 +64,17 @@ class BufferPool {
 
   Buffer::Header* take(Index bytes) {
     std::lock_guard lock(mutex_);
-    SizeClass& sizes = classes_[size_class(bytes)];
+    SizeClass* sizes = &classes_[size_class(bytes)];
+    if (sizes->free.empty() && crowded_at_ == bound()) sizes = nearest_with_free(sizes);
     Buffer::Header* header = nullptr;
-    if (sizes.free.empty()) {
-      header = from_system(bytes, sizes);
+    if (sizes->free.empty()) {
+      header = from_system(bytes, *sizes);
     } else {
-      header = sizes.free.back();
-      sizes.free.pop_back();
-      use_.pooled_bytes -= bytes;
+      header = sizes->free.back();
+      sizes->free.pop_back();
+      use_.pooled_bytes -= header->bytes;
     }
-    use_.live_bytes += bytes;
+    use_.live_bytes += header->bytes;
     use_.peak_bytes = std::max(use_.peak_bytes, use_.live_bytes);
     return header;
   }
@@ -85,7 +86,7 @@ class BufferPool {
     header->given_back = ++given_back_;
     SizeClass& sizes = classes_[size_class(header->bytes)];
     sizes.free.push_back(header);  // has room: see from_system()
-    while (use_.pooled_bytes > std::max(use_.peak_bytes, earlier_peak_)) evict(sizes);
+    while (use_.pooled_bytes > bound()) evict(sizes);
   }
 
   void release() {
@@ -120,6 +121,16 @@ class BufferPool {
   // Blocks idle for so many others are of sizes that the program has left behind.
   static constexpr std::uint64_t patience = 1 << 14;
 
+  // The most bytes that were ever live at once, of which no more are kept.
+  Index bound() const { return std::max(use_.peak_bytes, earlier_peak_); }
+
+  // The sizes themselves or the next larger ones, up to 64 times, that have a free block.
+  SizeClass* nearest_with_free(SizeClass* sizes) {
+    SizeClass* end = std::min(sizes + 6 * steps_per_octave + 1, classes_.data() + classes_.size());
+    SizeClass* found = std::find_if(sizes, end, [](const SizeClass& s) { return !s.free.empty(); });
+    return found == end ? sizes : found;
+  }
+
   // The list of free blocks gets its room here, where failing is possible: giving back is not
   // allowed to fail.
   Buffer::Header* from_system(Index bytes, SizeClass& sizes) {
@@ -140,15 +151,16 @@ class BufferPool {
   // Gives one block back to the system: the one that has been idle for longest or, when all have
   // been of use lately, the latest of `just_used`, as all others would be asked for again first.
   void evict(SizeClass& just_used) {
-    SizeClass* oldest = nullptr;
-    for (SizeClass& sizes : classes_)
-      if (!sizes.free.empty() &&
-          (!oldest || sizes.free.front()->given_back < oldest->free.front()->given_back))
-        oldest = &sizes;
+    const auto oldest = std::min_element(
+        classes_.begin(), classes_.end(), [](const SizeClass& a, const SizeClass& b) {
+          return !a.free.empty() &&
+                 (b.free.empty() || a.free.front()->given_back < b.free.front()->given_back);
+        });
     if (given_back_ - oldest->free.front()->given_back > patience) {
       to_system(*oldest, oldest->free.begin());
     } else {
       to_system(just_used, just_used.free.end() - 1);
+      crowded_at_ = bound();
     }
   }
 
@@ -167,6 +179,10 @@ class BufferPool {
   std::mutex mutex_;
   MemoryUse use_;
   Index earlier_peak_ = 0;  // the most bytes that were live at once before the last reset_peak()
+  // The bound when a block had to go that was of use. Until the bound grows, free blocks are lent
+  // in the place of smaller ones: a step whose sizes are not live together, and are more than the
+  // bound in all, would otherwise ask the system for some of them again and again.
+  Index crowded_at_ = -1;
   std::uint64_t given_back_ = 0;
   std::array<SizeClass, 64 * steps_per_octave> classes_;  // by size_class()
 };

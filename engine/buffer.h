@@ -3,7 +3,8 @@
 //
 // Two bounds keep the pool modest. When the system has no more memory, the pool gives all its free
 // blocks back and asks again. And it keeps no more free bytes than were ever live at once: a
-// program that changes its sizes holds at most twice what it once needed.
+// program that changes its sizes holds at most twice what it once needed. At that bound, a larger
+// block may serve; it counts as live with all its bytes.
 #pragma once
 
 #include <new>

@@ -172,8 +172,10 @@ TEST(Buffer, LastHandleMayDieOnAnyThread) {
 TEST(Buffer, ImpossibleRequestThrowsAndCountsNothing) {
   if (sanitized) GTEST_SKIP() << "a sanitizer aborts instead of returning null";
   const Index before = memory_use().live_bytes;
+  const Index peak = memory_use().peak_bytes;
   EXPECT_THROW(Buffer(Index{1} << 50), std::bad_alloc);
   EXPECT_EQ(memory_use().live_bytes, before);
+  EXPECT_EQ(memory_use().peak_bytes, peak);
   const Buffer works(10);
 }
 

@@ -3,6 +3,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <new>
 
@@ -60,6 +61,37 @@ TEST(Pool, NeverKeepsMoreFreeBytesThanWereLiveAtOnce) {
   reset_peak_bytes();  // forgets no bound
   { const Buffer buffer(reals_of(1024 * mega)); }
   EXPECT_GE(memory_use().pooled_bytes, 1024 * mega);
+  release_pooled_buffers();
+}
+
+// A loop over sizes that are never live together, for longer than the pool's patience.
+TEST(Pool, LeavesOldSizesBehindAndThenAsksTheSystemNothing) {
+  if (sanitized) return;  // a sanitizer touches what nobody writes
+  release_pooled_buffers();
+  const Index most = std::max(memory_use().live_bytes, 2048 * mega);  // more than all tests held
+  { const Buffer old(reals_of(most)); }
+  const auto step = [most] { const Buffer a(reals_of(most / 2)), b(reals_of(most / 3)), c(1000); };
+  for (int i = 0; i < 20000; ++i) const Buffer small(10);
+  for (int i = 0; i < 3; ++i) step();
+  const Index asked = memory_use().system_allocations;
+  for (int i = 0; i < 10; ++i) step();
+  EXPECT_EQ(memory_use().system_allocations, asked);
+  EXPECT_LE(memory_use().pooled_bytes, most + most / 8);
+  release_pooled_buffers();
+}
+
+// More than the bound in all, though never live together.
+TEST(Pool, LendsLargerBlocksRatherThanAskForSmallerOnesAgainAndAgain) {
+  if (sanitized) return;  // a sanitizer touches what nobody writes
+  release_pooled_buffers();
+  const Index most = std::max(memory_use().live_bytes, 2048 * mega);
+  const auto step = [most] {
+    for (Index quarters : {4, 3, 2}) const Buffer buffer(reals_of(most / 4 * quarters));
+  };
+  for (int i = 0; i < 3; ++i) step();
+  const Index asked = memory_use().system_allocations;
+  for (int i = 0; i < 10; ++i) step();
+  EXPECT_EQ(memory_use().system_allocations, asked);
   release_pooled_buffers();
 }
 

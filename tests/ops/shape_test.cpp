@@ -252,6 +252,20 @@ TEST(Pad, FailsForNegativeWidths) {
             "[pad] cannot pad axis 1 of the shape (2, 3) by 1 and -2");
 }
 
+TEST(Pad, RefusesWidthsThatNoMemoryHolds) {
+  const Index most = std::numeric_limits<Index>::max();
+  const Tensor nothing = Tensor::zeros({2, 0});
+  EXPECT_EQ(error_of([&] { pad(nothing, 0, most, most); }),
+            "[pad] cannot pad axis 0 of the shape (2, 0) by 9223372036854775807 and "
+            "9223372036854775807");
+  EXPECT_TRUE(error_of([&] { pad(nothing, 0, Shape::max_size, 0); }).starts_with("[shape] "));
+}
+
+TEST(Concat, RefusesASumThatNoMemoryHolds) {
+  const std::vector<Tensor> parts(20, Tensor::zeros({0, Shape::max_size}));
+  EXPECT_TRUE(error_of([&] { concat(parts, 1); }).starts_with("[shape] (0, "));
+}
+
 TEST(Concat, PutsPartsOneAfterAnother) {
   for (const Shape& shape : shapes)
     for (int axis = 0; axis < shape.rank(); ++axis) {
