@@ -66,7 +66,7 @@ class BufferPool {
   Buffer::Header* take(Index bytes) {
     std::lock_guard lock(mutex_);
     SizeClass* sizes = &classes_[size_class(bytes)];
-    if (sizes->free.empty() && crowded_at_ == bound()) sizes = nearest_with_free(sizes);
+    if (sizes->free.empty() && crowded_at_ == bound_) sizes = nearest_with_free(sizes);
     Buffer::Header* header = nullptr;
     if (sizes->free.empty()) {
       header = from_system(bytes, *sizes);
@@ -78,17 +78,20 @@ class BufferPool {
     header->asked = bytes;
     use_.live_bytes += bytes;
     use_.peak_bytes = std::max(use_.peak_bytes, use_.live_bytes);
+    live_blocks_bytes_ += header->bytes;
+    bound_ = std::max(bound_, live_blocks_bytes_);
     return header;
   }
 
   void give_back(Buffer::Header* header) {
     std::lock_guard lock(mutex_);
     use_.live_bytes -= header->asked;
+    live_blocks_bytes_ -= header->bytes;
     use_.pooled_bytes += header->bytes;
     header->given_back = ++given_back_;
     SizeClass& sizes = classes_[size_class(header->bytes)];
     sizes.free.push_back(header);  // has room: see from_system()
-    while (use_.pooled_bytes > bound()) evict(sizes);
+    while (use_.pooled_bytes > bound_) evict(sizes);
   }
 
   void release() {
@@ -103,7 +106,6 @@ class BufferPool {
   }
   void reset_peak() {
     std::lock_guard lock(mutex_);
-    earlier_peak_ = std::max(earlier_peak_, use_.peak_bytes);
     use_.peak_bytes = use_.live_bytes;
   }
 
@@ -123,9 +125,6 @@ class BufferPool {
 
   // Blocks idle for so many others are of sizes that the program has left behind.
   static constexpr std::uint64_t patience = 1 << 14;
-
-  // The most bytes that were ever live at once, of which no more are kept.
-  Index bound() const { return std::max(use_.peak_bytes, earlier_peak_); }
 
   // The sizes themselves or the next larger ones, up to 64 times, that have a free block.
   SizeClass* nearest_with_free(SizeClass* sizes) {
@@ -163,7 +162,7 @@ class BufferPool {
       to_system(*oldest, oldest->free.begin());
     } else {
       to_system(just_used, just_used.free.end() - 1);
-      crowded_at_ = bound();
+      crowded_at_ = bound_;
     }
   }
 
@@ -181,7 +180,8 @@ class BufferPool {
 
   std::mutex mutex_;
   MemoryUse use_;
-  Index earlier_peak_ = 0;  // the most bytes that were live at once before the last reset_peak()
+  Index live_blocks_bytes_ = 0;  // of whole blocks: no less than live_bytes
+  Index bound_ = 0;              // the most that they have ever been: no more are kept free
   // The bound when a block had to go that was of use. Until the bound grows, free blocks are lent
   // in the place of smaller ones: a step whose sizes are not live together, and are more than the
   // bound in all, would otherwise ask the system for some of them again and again.
