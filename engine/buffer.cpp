@@ -36,6 +36,7 @@ OutOfMemory::OutOfMemory(Index bytes, const Shape& of_tensor)
 struct alignas(64) Buffer::Header {
   std::atomic<Index> handles{1};
   Index bytes = 0;               // of the whole block, this header included
+  Index asked = 0;               // of these, so many are in use: the block may be a larger one
   std::uint64_t given_back = 0;  // when: the pool's count of blocks given back, this one included
 };
 
@@ -74,14 +75,15 @@ class BufferPool {
       sizes->free.pop_back();
       use_.pooled_bytes -= header->bytes;
     }
-    use_.live_bytes += header->bytes;
+    header->asked = bytes;
+    use_.live_bytes += bytes;
     use_.peak_bytes = std::max(use_.peak_bytes, use_.live_bytes);
     return header;
   }
 
   void give_back(Buffer::Header* header) {
     std::lock_guard lock(mutex_);
-    use_.live_bytes -= header->bytes;
+    use_.live_bytes -= header->asked;
     use_.pooled_bytes += header->bytes;
     header->given_back = ++given_back_;
     SizeClass& sizes = classes_[size_class(header->bytes)];
@@ -92,6 +94,7 @@ class BufferPool {
   void release() {
     std::lock_guard lock(mutex_);
     release_all();
+    crowded_at_ = -1;
   }
 
   MemoryUse use() {

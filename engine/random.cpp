@@ -75,11 +75,11 @@ void Random::normal(std::uint32_t example, std::span<Real> out) const {
 
 template <class Fill>
 static Tensor by_rows(const Shape& shape, std::uint32_t first, Fill fill) {
+  Tensor out = Tensor::empty(shape);  // before the next check: no memory is the likelier reason
   const Index rows = shape.rank() ? shape[0] : 1;
   if (constexpr Index examples = Index{1} << 32; rows > examples - first)
     fail("random", "the rows of ", shape, " from example ", first, " on, expected at most ",
          examples, " examples; the numbers would repeat");
-  Tensor out = Tensor::empty(shape);
   Real* y = out.mutable_data();
   const Index width = rows ? shape.size() / rows : 0;
   parallel_for(rows, std::max<Index>(1, elements_per_chunk / std::max<Index>(width, 1)),

@@ -34,6 +34,17 @@ void ActNorm::initialize(const Tensor& x) const {
   initialized_ = Tensor(Real(1));
 }
 
+bool ActNorm::awaits_first_batch() const {
+  const std::lock_guard lock(first_batch_);
+  return initialized_.item() == 0;
+}
+
+void ActNorm::begin_step(const Tensor& x, const Pass&) const {
+  per_channel(x.shape());  // fails for other shapes
+  const std::lock_guard lock(first_batch_);
+  if (initialized_.item() == 0) initialize(x);
+}
+
 // gx = s gz, and per channel -s sum(gz) for the translation and -sum(gz z) for the log-scale. Each
 // plane has sums of its own, in double, taken while the cache holds it.
 static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const Tensor& scale) {
@@ -69,7 +80,7 @@ static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const 
 
 Out ActNorm::forward(const Var& x, Pass& pass) const {
   const Shape shape = per_channel(x.shape());
-  if (pass.mode == Mode::train && initialized_.item() == 0) initialize(x.value());
+  if (pass.mode == Mode::train && !pass.step_begun) begin_step(x.value(), pass);
   const Real pixels = x.rank() == 2 ? Real(1) : static_cast<Real>(x.size(2) * x.size(3));
   const Tensor scale = exp(Var(-log_scale_.value())).value();
   const Tensor z = (x.value() - translation_.value().reshape(shape)) * scale.reshape(shape);

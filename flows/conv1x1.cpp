@@ -34,6 +34,10 @@ HouseholderConv1x1::HouseholderConv1x1(Tensor V) : V_(add_parameter("V", std::mo
 }
 
 Var HouseholderConv1x1::orthogonal() const {
+  const Tensor squares = sum(V_.value() * V_.value(), {1});
+  for (Index i = 0; i < squares.size(); ++i)
+    if (squares[i] == 0)
+      fail("householder", "row ", i, " of V is 0 to rounding, and reflects in no direction");
   Var Q = Tensor::identity(V_.shape()[1]);
   for (Index i = 0; i < V_.shape()[0]; ++i) {
     const Var v = slice(V_, 0, i, i + 1);  // a row

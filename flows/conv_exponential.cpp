@@ -1,5 +1,6 @@
 #include "flows/conv_exponential.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -34,8 +35,16 @@ int exact_terms(const Tensor& kernel) {
   return std::max(n, least_exact_terms);
 }
 
+// x / |x|; norm() knows a length whose squares have vanished, too.
 Tensor normalized(const Tensor& x) {
-  return x * (1 / std::max<Real>(std::sqrt(sum(x * x).item()), Real(1e-12)));
+  const Real length = std::sqrt(sum(x * x).item());
+  return length >= Real(1e-12)
+             ? x * (1 / length)
+             : pointwise("normalized", x, norm(x), [](Real x, Real length) { return x / length; });
+}
+
+bool is_zero(const Tensor& x) {
+  return std::all_of(x.data(), x.data() + x.size(), [](Real value) { return value == 0; });
 }
 
 // The tensor number `which` of a layer.
@@ -94,26 +103,60 @@ ConvExponential::ConvExponential(Index channels, Index height, Index width, cons
   add_module("conv1x1", *conv1x1_);
 }
 
-void ConvExponential::power_iteration() const {
+Tensor ConvExponential::apply(const Tensor& flat) const {
   const Tensor& K = kernel_.value();
-  const Conv2d same = Conv2d::same(K.shape());
-  const Shape image = before_.shape(), flat = u_.shape();
-  v_ = normalized(conv2d_input_gradient(u_.reshape(image), K, image, same)).reshape(flat);
-  u_ = normalized(conv2d(v_.reshape(image), K, same)).reshape(flat);
+  return conv2d(flat.reshape(before_.shape()), K, Conv2d::same(K.shape())).reshape(flat.shape());
+}
+
+Tensor ConvExponential::apply_transposed(const Tensor& flat) const {
+  const Tensor& K = kernel_.value();
+  const Shape& image = before_.shape();
+  return conv2d_input_gradient(flat.reshape(image), K, image, Conv2d::same(K.shape()))
+      .reshape(flat.shape());
+}
+
+// v = T^T u / |T^T u|, u = T v / |T v|, sigma = u^T T v. Where T^T u is 0, as for a kernel that is
+// 0, the iteration would stay at 0 for ever: it begins again, with the same numbers each time.
+void ConvExponential::begin_step(const Tensor&, const Pass&) const {
+  const std::lock_guard lock(iteration_);
+  Tensor v = apply_transposed(u_);
+  if (is_zero(v)) {
+    u_ = normalized(flat_normal(Random(0), 2, u_.size()));
+    v = apply_transposed(u_);
+  }
+  if (is_zero(v)) {  // T is 0, whatever u and v
+    sigma_ = Tensor(Real(0));
+    return;
+  }
+  v_ = normalized(v);
+  const Tensor Tv = apply(v_);
+  u_ = normalized(Tv);
+  sigma_ = sum(Tv * u_);
 }
 
 Var ConvExponential::normalized_kernel() const {
+  const auto [u, v] = [this] {
+    const std::lock_guard lock(iteration_);
+    return std::pair(u_, v_);
+  }();
   const Conv2d same = Conv2d::same(kernel_.shape());
   const Shape image = before_.shape();
-  const Var sigma = sum(conv2d(v_.reshape(image), kernel_, same) * u_.reshape(image));
-  sigma_ = sigma.value();
+  const Var sigma = sum(conv2d(v.reshape(image), kernel_, same) * u.reshape(image));
   const Var excess = sigma.item() > largest_norm ? sigma * (1 / largest_norm) : Var(Real(1));
   return kernel_ / (excess + 1e-5);
 }
 
+void ConvExponential::check_images(const Shape& x) const {
+  const Shape& image = before_.shape();
+  if (x.rank() != 4 || x[1] != image[1] || x[2] != image[2] || x[3] != image[3])
+    fail("conv_exponential", "images of ", image[1], " x ", image[2], " x ", image[3],
+         " expected, the shape is ", x);
+}
+
 Out ConvExponential::forward(const Var& x, Pass& pass) const {
+  check_images(x.shape());
   const bool training = pass.mode == Mode::train;
-  if (training) power_iteration();
+  if (training && !pass.step_begun) begin_step(x.value(), pass);
   const Var kernel = normalized_kernel();
   const Out mixed = conv1x1_->forward(x + before_, pass);
   const Var z = conv_exp(mixed.z, kernel, training ? training_terms : exact_terms(kernel.value()));
@@ -122,6 +165,7 @@ Out ConvExponential::forward(const Var& x, Pass& pass) const {
 }
 
 Tensor ConvExponential::inverse(const Tensor& z, Pass& pass) const {
+  check_images(z.shape());
   const NoGrad no_grad;
   const Tensor kernel = normalized_kernel().value();
   const Tensor mixed = conv_exp(z - after_.value(), -kernel, exact_terms(kernel)).value();

@@ -3,6 +3,8 @@
 //   exp(T) x = x + T x + T^2 x / 2! + ...,  log det exp(T) = trace T = H W sum of the centre taps.
 #pragma once
 
+#include <mutex>
+
 #include "flows/flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -21,15 +23,19 @@ class ConvExponential : public Flow {
   ConvExponential(Index channels, Index height, Index width, const Random& random);
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
+  void begin_step(const Tensor& x, const Pass& pass) const override;  // of the power iteration
   using Flow::forward, Flow::inverse;
 
  private:
   Var normalized_kernel() const;
-  void power_iteration() const;
+  void check_images(const Shape& x) const;
+  Tensor apply(const Tensor& flat) const;             // T flat
+  Tensor apply_transposed(const Tensor& flat) const;  // T^T flat
 
   Parameter &kernel_, &before_, &after_;
   std::unique_ptr<Flow> conv1x1_;
-  Tensor &u_, &v_, &sigma_;
+  mutable std::mutex iteration_;  // guards the next three
+  Tensor &u_, &v_, &sigma_;  // (C H W), as the authors keep them, and the sigma of the last step
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -24,7 +24,11 @@ Tensor Density::log_prob(const Tensor& x, Pass pass) const {
 }
 
 Var Density::objective(const Var& x, Pass& pass) const {
+  const bool begins = pass.mode == Mode::train && !pass.step_begun;
+  if (begins) flow_.begin_step(x.value(), pass);
+  pass.step_begun |= begins;
   const Out out = flow_.forward(x, pass);
+  pass.step_begun &= !begins;  // the pass may serve another step
   return base_.log_prob(out.z) + out.logdet;
 }
 

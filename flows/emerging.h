@@ -37,6 +37,8 @@ class Emerging : public Flow {
   Emerging(Index channels, const Random& random);
   Out forward(const Var& x, Pass& pass) const override { return layers_.forward(x, pass); }
   Tensor inverse(const Tensor& z, Pass& pass) const override { return layers_.inverse(z, pass); }
+  void begin_step(const Tensor& x, const Pass& pass) const override { layers_.begin_step(x, pass); }
+  bool awaits_first_batch() const override { return layers_.awaits_first_batch(); }
   using Flow::forward, Flow::inverse;
 
  private:

@@ -21,7 +21,12 @@ static bool same_examples(const Shape& a, const Shape& b) {
   return a.rank() == b.rank() && std::equal(a.begin() + 1, a.end(), b.begin() + 1);
 }
 
-const std::shared_ptr<const Factorization>& Linear::factorized(const Shape& example) const {
+std::shared_ptr<const Factorization> Linear::factorized(const Shape& example) const {
+  const std::lock_guard lock(cache_);
+  return factorized_locked(example);
+}
+
+std::shared_ptr<const Factorization> Linear::factorized_locked(const Shape& example) const {
   if (!factorization_ || version_ != W_.version() || !same_examples(example_, example)) {
     factorization_ = map_.factorize(W_.value(), example);
     version_ = W_.version();
@@ -32,8 +37,13 @@ const std::shared_ptr<const Factorization>& Linear::factorized(const Shape& exam
 
 // The examples will probably look as they did the last time.
 void Linear::prepare(Mode mode, bool gradients) const {
-  if (!factorization_ || !factorizes(mode)) return;
-  const auto& factorization = factorized(example_);
+  if (!factorizes(mode)) return;
+  std::shared_ptr<const Factorization> factorization;
+  {
+    const std::lock_guard lock(cache_);
+    if (!factorization_) return;
+    factorization = factorized_locked(example_);
+  }
   if (gradients) factorization->gradient();
 }
 

@@ -8,6 +8,8 @@
 //   RelativeGradient   of a matrix, multiplied by W^T W it is W: O(B D^2) a step
 #pragma once
 
+#include <mutex>
+
 #include "flows/flow.h"
 #include "flows/linear_map.h"
 
@@ -27,12 +29,16 @@ class Linear : public Flow {
   Out exact_forward(const Var& x) const;
   Var examples(const Var& x) const { return map_.examples(x, W_.shape()); }
   Var bias() const;
-  const std::shared_ptr<const Factorization>& factorized(const Shape& example) const;
+  // Of the present W. Handed out by value: another thread may ask for images of another size.
+  std::shared_ptr<const Factorization> factorized(const Shape& example) const;
 
   Parameter &W_, &b_;
   const LinearMap& map_;
 
  private:
+  std::shared_ptr<const Factorization> factorized_locked(const Shape& example) const;
+
+  mutable std::mutex cache_;  // guards the three below
   mutable std::shared_ptr<const Factorization> factorization_;
   mutable std::uint64_t version_ = 0;  // of W, when it was factorised for
   mutable Shape example_;              // batches of this shape

@@ -146,7 +146,6 @@ class Convolution : public LinearMap {
 }  // namespace
 
 const LinearMap& LinearMap::of(const Shape& w) {
-  // Never destroyed: the rules of a graph keep references to them, and so may a static Var.
   static const Dense& dense = *new Dense;
   static const Convolution& convolution = *new Convolution;
   if (w.rank() != 4) {

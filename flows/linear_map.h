@@ -23,7 +23,8 @@ class LinearMap {
  public:
   virtual ~LinearMap() = default;
 
-  // The one for weights of this shape. Fails when there is none.
+  // The one for weights of this shape. Fails when there is none. It has no state and is never
+  // destroyed, so that layers and the rules of a graph may keep references to it.
   static const LinearMap& of(const Shape& w);
 
   virtual OpName op() const = 0;                    // what apply() is called in a graph

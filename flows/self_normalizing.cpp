@@ -15,8 +15,9 @@ SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOpt
   if (!(R_.shape() == W_.shape()))
     fail("self_normalizing", "W is ", W_.shape(), ", R is ", R_.shape());
   if (options_.geco_rate == 0) return;
-  weight_ = &add_buffer("recon_loss_weight", Tensor(static_cast<Real>(options_.weight)));
-  average_ = &add_buffer("recon_loss_ema", Tensor(Real(-1)));
+  Tensor& weight = add_buffer("recon_loss_weight", Tensor(static_cast<Real>(options_.weight)));
+  Tensor& average = add_buffer("recon_loss_ema", Tensor(Real(-1)));
+  geco_ = std::make_shared<Geco>(Geco{weight, average, options_.geco_rate, options_.geco_decay});
 }
 
 // In the table's terms: apply(W, x) is W x, apply_transposed(W, g) is W^T g, and
@@ -39,6 +40,7 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
     reconstruction = 0.5 * (reconstruction + sum(error_z * error_z) / B);
   }
 
+  // The rule may hold map_ by reference: LinearMaps are never destroyed.
   auto [z, logdet, loss] = override_gradient(
       "self_normalizing", {Z, Tensor::zeros({x.size(0)}), reconstruction}, {x, W_, R_},
       [=, &map = map_, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
@@ -68,15 +70,17 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
 }
 
 AuxiliaryLoss SelfNormalizing::reconstruction_loss(const Var& loss) const {
-  if (!weight_) return {loss, options_.weight};
-  return {loss, weight_->item(), [this](double value) { adapt_weight(value); }};
+  if (!geco_) return {loss, options_.weight};
+  return {loss, geco_->weight.item(), [watched = std::weak_ptr<Geco>(geco_)](double value) {
+            if (const auto geco = watched.lock()) geco->adapt(value);
+          }};
 }
 
-void SelfNormalizing::adapt_weight(double loss) const {
-  const double before = average_->item(), decay = options_.geco_decay;
-  const double average = before < 0 ? loss : decay * before + (1 - decay) * loss;
-  *average_ = Tensor(static_cast<Real>(average));
-  *weight_ = Tensor(static_cast<Real>(weight_->item() * std::exp(options_.geco_rate * average)));
+void SelfNormalizing::Geco::adapt(double loss) {
+  const double before = average.item();
+  const double now = before < 0 ? loss : decay * before + (1 - decay) * loss;
+  average = Tensor(static_cast<Real>(now));
+  weight = Tensor(static_cast<Real>(weight.item() * std::exp(rate * now)));
 }
 
 Tensor SelfNormalizing::inverse(const Tensor& z, Pass& pass) const {

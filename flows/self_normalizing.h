@@ -36,13 +36,17 @@ class SelfNormalizing : public Linear {
   using Flow::forward, Flow::inverse;
 
  private:
+  // lambda and the moving average of the loss (-1: none yet), which GECO moves after each step.
+  struct Geco {
+    Tensor &weight, &average;
+    double rate, decay;
+    void adapt(double loss);
+  };
   AuxiliaryLoss reconstruction_loss(const Var& loss) const;
-  void adapt_weight(double loss) const;
 
   Parameter& R_;
   ReconstructionOptions options_;
-  Tensor* weight_ = nullptr;  // lambda and the moving average (-1: none yet), where GECO moves them
-  Tensor* average_ = nullptr;
+  std::shared_ptr<Geco> geco_;  // or lambda stays; a Pass that outlives the layer only watches it
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,5 +1,7 @@
 #include "flows/sequential.h"
 
+#include <algorithm>
+
 #include "engine/parallel.h"
 #include "engine/trace.h"
 #include "ops/pointwise.h"
@@ -15,6 +17,26 @@ void Sequential::prepare(Mode mode, bool gradients) const {
     for (; i < end; ++i) layers_[i]->prepare(mode, gradients);
   });
   trace_work("prepare");
+}
+
+bool Sequential::awaits_first_batch() const {
+  return std::any_of(layers_.begin(), layers_.end(),
+                     [](const auto& layer) { return layer->awaits_first_batch(); });
+}
+
+// Walks x along while a layer ahead still waits for it: in the first step, and never again.
+void Sequential::begin_step(const Tensor& x, const Pass& pass) const {
+  const NoGrad no_grad;
+  Pass walk = pass;  // what this walk adds to it is nobody's
+  walk.step_begun = true;
+  const auto waiting = std::find_if(layers_.rbegin(), layers_.rend(),
+                                    [](const auto& layer) { return layer->awaits_first_batch(); });
+  const auto last = waiting == layers_.rend() ? layers_.begin() : waiting.base() - 1;
+  Tensor at = x;
+  for (auto layer = layers_.begin(); layer != layers_.end(); ++layer) {
+    (*layer)->begin_step(at, pass);
+    if (layer < last) at = (*layer)->forward(at, walk).z.value();
+  }
 }
 
 Out Sequential::forward(const Var& x, Pass& pass) const {
