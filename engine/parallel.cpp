@@ -54,7 +54,7 @@ struct alignas(64) Share {
     ticket.store(static_cast<std::uint64_t>(job) << 32 | (end_chunk - first_chunk));
   }
   std::optional<Index> take(std::uint32_t job) {
-    std::uint64_t now = ticket.load(std::memory_order_acquire);
+    std::uint64_t now = ticket.load(std::memory_order_relaxed);  // the exchange acquires
     while (static_cast<std::uint32_t>(now >> 32) == job && static_cast<std::uint32_t>(now) > 0)
       if (ticket.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel))
         return end - static_cast<std::uint32_t>(now);

@@ -8,12 +8,15 @@
 #include "engine/parallel.h"
 #include "engine/tensor.h"
 
-extern "C" void __asan_init() __attribute__((weak));  // AddressSanitizer's, or null
+extern "C" {  // AddressSanitizer's and ThreadSanitizer's, or null
+void __asan_init() __attribute__((weak));
+void __tsan_init() __attribute__((weak));
+}
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // Whether the library under test was built with sanitizers.
-inline const bool sanitized = __asan_init != nullptr;
+inline const bool sanitized = __asan_init != nullptr || __tsan_init != nullptr;
 
 inline constexpr bool in_double = sizeof(Real) == sizeof(double);
 
