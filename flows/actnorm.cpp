@@ -40,9 +40,10 @@ bool ActNorm::awaits_first_batch() const {
 }
 
 void ActNorm::begin_step(const Tensor& x, const Pass&) const {
-  per_channel(x.shape());  // fails for other shapes
   const std::lock_guard lock(first_batch_);
-  if (initialized_.item() == 0) initialize(x);
+  if (initialized_.item() != 0) return;  // and x need not be what reaches this layer
+  per_channel(x.shape());                // fails for other shapes
+  initialize(x);
 }
 
 // gx = s gz, and per channel -s sum(gz) for the translation and -sum(gz z) for the log-scale. Each

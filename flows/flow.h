@@ -68,7 +68,7 @@ class Flow : public Module {
   // by itself, layer by layer. It is the one const function that changes the flow: call it while
   // nobody walks. A flow that is made of others hands this and the next on to them.
   virtual void begin_step(const Tensor& /*x*/, const Pass& /*pass*/) const {}
-  // Whether begin_step() still has to learn from a first batch, and so needs x.
+  // Whether begin_step() still has to learn from a first batch. If not, it may be given any x.
   virtual bool awaits_first_batch() const { return false; }
 
   // What the next walk needs of the parameters alone, such as a factorization; with what its

@@ -3,6 +3,8 @@
 #include "flows/conv_exponential.h"
 #include "flows/density.h"
 #include "flows/sequential.h"
+#include "flows/squeeze.h"
+#include "ops/pointwise.h"
 #include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -75,6 +77,19 @@ TEST(Density, TheFirstBatchReachesAnActNormWhoseOwnerDoesNotBeginSteps) {
   Density(flow, {2}).objective(Tensor({2, 2}, {1, 2, 3, 4}), pass);
   EXPECT_FALSE(flow.inner.awaits_first_batch());
   EXPECT_EQ(flow.parameters()[0].parameter->value().values(), (std::vector<Real>{2, 3}));
+}
+
+// No walk finds out what reaches the inner layers once they have had their first batch.
+TEST(Sequential, BeginsLaterStepsWhereLayersChangeTheShape) {
+  std::vector<std::unique_ptr<Flow>> layers;
+  layers.push_back(std::make_unique<Squeeze>());
+  layers.push_back(std::make_unique<ActNorm>(4));
+  layers.push_back(std::make_unique<ConvExponential>(4, 2, 2, Random(1)));
+  const Sequential flow(std::move(layers));
+  const Density density(flow, {4, 2, 2});
+  Pass pass = training();
+  for (std::uint64_t step = 0; step < 3; ++step)
+    EXPECT_TRUE(all_finite(density.objective(Random(step).normal({2, 1, 4, 4}), pass).value()));
 }
 
 struct Failing : Flow {
