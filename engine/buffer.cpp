@@ -94,6 +94,7 @@ class BufferPool {
   void release() {
     std::lock_guard lock(mutex_);
     release_all();
+    crowded_at_ = -1;
   }
 
   MemoryUse use() {

@@ -31,7 +31,7 @@ struct SplineOptions {
 // {value, log-derivative in nats}, both of x's shape: one node, one backward. x is (B, ...); widths
 // and heights are (1, ..., K) and derivatives (1, ..., K - 1), one spline for each element of an
 // example, or (K), (K) and (K - 1), one for all. NaN stays NaN in both outputs. Fails for other
-// shapes and for options that leave no room for K bins.
+// shapes and for options that leave no room for K bins, or less than Real can resolve.
 std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
                                              const Var& derivatives,
                                              const SplineOptions& options = {});

@@ -1,6 +1,7 @@
 // Tables are small: they are made in double.
 #include "ops/spline_tables.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -24,14 +25,22 @@ Shape parameter_shape(const Shape& x, bool shared, Index count) {
 }
 
 void check_options(const char* op, const SplineOptions& o, Index bins) {
+  using Limits = std::numeric_limits<Real>;
   const double most = 1.0 / static_cast<double>(bins);
   const auto within = [](double x, double low, double high) { return x > low && x <= high; };
-  const bool possible = within(o.bound, 0, std::numeric_limits<Real>::max()) &&
-                        within(o.least_width, 0, most) && within(o.least_height, 0, most) &&
-                        o.least_derivative > 0 && o.least_derivative < 1;
+  const bool possible = within(o.bound, 0, Limits::max()) && within(o.least_width, 0, most) &&
+                        within(o.least_height, 0, most) && o.least_derivative > 0 &&
+                        o.least_derivative < 1;
   if (!possible)
     fail(op, "no spline of ", bins, " bins has bound ", o.bound, ", least width ", o.least_width,
          ", least height ", o.least_height, ", least derivative ", o.least_derivative);
+  // Knots are Reals as large as the bound: closer ones would fall together, into a bin of no width.
+  constexpr double least = 8 * static_cast<double>(Limits::epsilon());
+  if (std::min({o.least_width, o.least_height, o.least_derivative}) < least ||
+      o.bound < static_cast<double>(Limits::min()) / least)
+    fail(op, "least width ", o.least_width, ", least height ", o.least_height,
+         ", least derivative ", o.least_derivative, " at bound ", o.bound, " are too fine for a ",
+         sizeof(Real) == sizeof(float) ? "float" : "double", ", which resolves ", least);
 }
 
 // Number k of `count` numbers per spline, laid out spline after spline.

@@ -33,6 +33,7 @@ double compute() {
 // Whether f, run in a forked child that then exits as programs do, says true within a minute.
 template <class F>
 ::testing::AssertionResult in_a_child(const F& f) {
+  std::fflush(stdout);  // or the child prints it once more
   const pid_t child = fork();
   if (child == 0) {
     alarm(60);

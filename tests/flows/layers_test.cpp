@@ -252,6 +252,14 @@ TEST(Emerging, IsAFlow) {
                                       "transformations.3.bias"}));
 }
 
+TEST(HouseholderConv1x1, RowOfZerosFails) {
+  const HouseholderConv1x1 flow(Tensor({2, 3}, {1, 2, 3, 0, 0, 0}));
+  const std::string message =
+      "[householder] row 1 of V is 0 to rounding, and reflects in no direction";
+  EXPECT_EQ(error_of([&] { flow.forward(Tensor::zeros({1, 3, 2, 2})); }), message);
+  EXPECT_EQ(error_of([&] { flow.inverse(Tensor::zeros({1, 3, 2, 2})); }), message);
+}
+
 // ---- The convolution exponential ----------------------------------------------------------------
 
 TEST(ConvExponential, IsAFlow) {
@@ -293,6 +301,54 @@ TEST(ConvExponential, TrainingHoldsTheSpectralNormBelowItsBound) {
   const Tensor image = conv2d(v, k, Conv2d::same(k.shape()));
   EXPECT_NEAR(std::sqrt(sum(image * image).item()), 0.9, 1e-3);
   check_round_trip(flow, x, {});
+}
+
+Pass training() {
+  Pass pass;
+  pass.mode = Mode::train;
+  return pass;
+}
+
+TEST(ConvExponential, RecoversFromAKernelThatWasZero) {
+  const ConvExponential flow(2, 4, 4, Random(1));
+  Parameter& kernel = *flow.parameters()[0].parameter;
+  const Tensor x = normal({2, 2, 4, 4}, 1);
+  Pass pass = training();
+  kernel.set(Tensor::zeros({2, 2, 3, 3}));
+  flow.forward(x, pass);
+  for (const auto& [name, buffer] : flow.buffers()) EXPECT_TRUE(all_finite(*buffer)) << name;
+  kernel.set(normal({2, 2, 3, 3}, 3));
+  for (int step = 0; step < 300; ++step) flow.forward(x, pass);
+  EXPECT_GT(flow.buffers()[2].tensor->item(), 1) << "sigma";
+  *flow.buffers()[0].tensor = Tensor::zeros({32});  // as checkpoints of such a run hold it
+  flow.forward(x, pass);
+  EXPECT_GT(flow.buffers()[2].tensor->item(), 0) << "sigma after an absorbed u was loaded";
+}
+
+TEST(ConvExponential, WritesNothingInExactMode) {
+  const ConvExponential flow(2, 4, 4, Random(1));
+  shake(flow, 0.05);
+  const auto values = [&] {
+    std::vector<std::vector<Real>> all;
+    for (const auto& [name, buffer] : flow.buffers()) all.push_back(buffer->values());
+    return all;
+  };
+  const auto before = values();
+  const Tensor x = normal({2, 2, 4, 4}, 1);
+  flow.inverse(flow.forward(x).z.value());
+  EXPECT_EQ(values(), before);
+}
+
+TEST(ConvExponential, ImagesOfAnotherShapeFail) {
+  const ConvExponential flow(1, 4, 4, Random(1));
+  const std::string expected = "[conv_exponential] images of 1 x 4 x 4 expected, the shape is ";
+  for (const auto& [shape, text] : std::vector<std::pair<Shape, std::string>>{
+           {{2, 1, 1, 1}, "(2, 1, 1, 1)"}, {{2, 2, 4, 4}, "(2, 2, 4, 4)"}, {{2, 16}, "(2, 16)"}}) {
+    EXPECT_EQ(error_of([&, &shape = shape] { flow.forward(Tensor::zeros(shape)); }),
+              expected + text);
+    EXPECT_EQ(error_of([&, &shape = shape] { flow.inverse(Tensor::zeros(shape)); }),
+              expected + text);
+  }
 }
 
 TEST(ConvExponential, OfManyTermsIsTheExponentialOfItsMatrix) {

@@ -122,6 +122,39 @@ TEST(Spline, IsFiniteAtExtremeInputsAndParameters) {
   }
 }
 
+TEST(Spline, OptionsFinerThanRealResolvesFail) {
+  const Parameters p = random_parameters({1, 3}, 5, false);
+  const auto with = [&](SplineOptions options) {
+    return error_of([&] {
+      rational_quadratic_spline(Tensor({1, 3}, {1, 2, 3}), p.widths, p.heights, p.derivatives,
+                                options);
+    });
+  };
+  const double fine = Limits::epsilon();  // 1e-9 is finer, for a float
+  EXPECT_NE(with({.least_width = fine}).find("are too fine for a "), std::string::npos);
+  EXPECT_NE(with({.least_height = fine}).find("are too fine for a "), std::string::npos);
+  EXPECT_NE(with({.least_derivative = fine}).find("are too fine for a "), std::string::npos);
+  EXPECT_NE(with({.bound = Limits::denorm_min()}).find("are too fine for a "), std::string::npos);
+}
+
+TEST(Spline, IsFiniteWithTheFinestOptions) {
+  const double least = 8.0 * Limits::epsilon();
+  SplineOptions finest;
+  finest.least_width = finest.least_height = finest.least_derivative = least;
+  for (const Real sign : {Real(1), Real(-1)}) {
+    Tensor large = Tensor::full({5}, -50 * sign), slopes = Tensor::full({4}, -50);
+    large.mutable_data()[2] = 50 * sign;
+    const Tensor small = -large, x = evenly_spaced({401});
+    const Var leaf = Var::leaf(x), widths = Var::leaf(large), heights = Var::leaf(small);
+    const auto [value, log_derivative] =
+        rational_quadratic_spline(leaf, widths, heights, slopes, finest);
+    EXPECT_TRUE(all_finite(value.value()));
+    EXPECT_TRUE(all_finite(log_derivative.value()));
+    const Gradients g = backward(sum(value));
+    EXPECT_TRUE(all_finite(g[leaf]));
+  }
+}
+
 TEST(Spline, HasTheSameBitsOnAnyNumberOfThreads) {
   for (bool shared : {false, true}) {
     const Shape shape{300, 150};
