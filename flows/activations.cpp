@@ -105,7 +105,8 @@ Out Identity::forward(const Var& x, Pass&) const { return {x, Tensor::zeros({x.s
 Tensor Identity::inverse(const Tensor& z, Pass&) const { return z; }
 
 LeakyReLU::LeakyReLU(double slope) : slope_(slope) {
-  if (!(slope > 0)) fail("leaky_relu", "the slope must be positive, got ", slope);
+  if (!(slope > 0 && std::isfinite(slope)))
+    fail("leaky_relu", "the slope must be positive and finite, got ", slope);
 }
 
 Out LeakyReLU::forward(const Var& x, Pass&) const {
@@ -122,6 +123,8 @@ LearnableLeakyReLU::LearnableLeakyReLU()
 Var LearnableLeakyReLU::slope() const { return sigmoid(alpha_logit_) + 0.5; }
 
 Out LearnableLeakyReLU::forward(const Var& x, Pass&) const {
+  if (x.rank() == 0)  // the slope, of shape (1), would broadcast it
+    fail("learnable_leaky_relu", "a batch of examples expected, the shape is ", x.shape());
   const Tensor negative = is_negative(x.value());
   return {where(negative, slope() * x, x), sum_examples(Var(negative) * log(slope()))};
 }
@@ -150,8 +153,8 @@ Tensor SmoothLeakyReLU::inverse(const Tensor& z, Pass&) const {
 }
 
 SmoothTanh::SmoothTanh(double alpha, double beta) : alpha_(alpha), beta_(beta) {
-  if (!(alpha > 0 && beta > 0))
-    fail("smooth_tanh", "alpha and beta must be positive, got ", alpha, " and ", beta);
+  if (!(alpha > 0 && beta > 0 && std::isfinite(alpha) && std::isfinite(beta)))
+    fail("smooth_tanh", "alpha and beta must be positive and finite, got ", alpha, " and ", beta);
 }
 
 Out SmoothTanh::forward(const Var& x, Pass&) const {

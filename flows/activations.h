@@ -15,7 +15,7 @@ class Identity : public Flow {
 // s(x) = x for x >= 0, slope * x below.
 class LeakyReLU : public Flow {
  public:
-  explicit LeakyReLU(double slope = 0.01);  // fails unless slope > 0
+  explicit LeakyReLU(double slope = 0.01);  // fails unless 0 < slope < infinity
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   using Flow::forward, Flow::inverse;
@@ -52,7 +52,8 @@ class SmoothLeakyReLU : public Flow {
 // s(x) = tanh(alpha x) + beta x; s' is in (beta, alpha + beta].
 class SmoothTanh : public Flow {
  public:
-  explicit SmoothTanh(double alpha = 1, double beta = 0.1);  // fails unless both are positive
+  explicit SmoothTanh(double alpha = 1,
+                      double beta = 0.1);  // fails unless both are positive and finite
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   using Flow::forward, Flow::inverse;

@@ -41,8 +41,8 @@ bool ActNorm::awaits_first_batch() const {
 
 void ActNorm::begin_step(const Tensor& x, const Pass&) const {
   const std::lock_guard lock(first_batch_);
-  if (initialized_.item() != 0) return;
-  per_channel(x.shape());  // fails for other shapes
+  if (initialized_.item() != 0) return;  // and x need not be what reaches this layer
+  per_channel(x.shape());                // fails for other shapes
   initialize(x);
 }
 
@@ -81,7 +81,9 @@ static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const 
 
 Out ActNorm::forward(const Var& x, Pass& pass) const {
   const Shape shape = per_channel(x.shape());
-  if (pass.mode == Mode::train && !pass.step_begun) begin_step(x.value(), pass);
+  // Even if the step was begun: by a flow, perhaps, that does not hand begin_step() on to its
+  // parts.
+  if (pass.mode == Mode::train) begin_step(x.value(), pass);
   const Real pixels = x.rank() == 2 ? Real(1) : static_cast<Real>(x.size(2) * x.size(3));
   const Tensor scale = exp(Var(-log_scale_.value())).value();
   const Tensor z = (x.value() - translation_.value().reshape(shape)) * scale.reshape(shape);

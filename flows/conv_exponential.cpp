@@ -35,10 +35,10 @@ int exact_terms(const Tensor& kernel) {
   return std::max(n, least_exact_terms);
 }
 
-// x / |x|; norm() knows a length whose squares have vanished, too.
+// x / |x|; norm() knows a length whose squares have vanished or overflowed, too.
 Tensor normalized(const Tensor& x) {
   const Real length = std::sqrt(sum(x * x).item());
-  return length >= Real(1e-12)
+  return length >= Real(1e-12) && length <= std::numeric_limits<Real>::max()
              ? x * (1 / length)
              : pointwise("normalized", x, norm(x), [](Real x, Real length) { return x / length; });
 }
@@ -124,12 +124,12 @@ void ConvExponential::begin_step(const Tensor&, const Pass&) const {
     u_ = normalized(flat_normal(Random(0), 2, u_.size()));
     v = apply_transposed(u_);
   }
-  if (is_zero(v)) {  // T is 0, whatever u and v
+  const Tensor direction = is_zero(v) ? v_ : normalized(v), Tv = apply(direction);
+  if (is_zero(v) || is_zero(Tv)) {  // T is 0, at least to rounding, whatever u and v
     sigma_ = Tensor(Real(0));
     return;
   }
-  v_ = normalized(v);
-  const Tensor Tv = apply(v_);
+  v_ = direction;
   u_ = normalized(Tv);
   sigma_ = sum(Tv * u_);
 }

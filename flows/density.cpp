@@ -23,12 +23,34 @@ Tensor Density::log_prob(const Tensor& x, Pass pass) const {
   return objective(x, pass).value();
 }
 
+namespace {
+
+// Begins a training step, unless somebody has. Afterwards, even if the walk failed, the pass may
+// serve another one.
+class BegunStep {
+ public:
+  BegunStep(const Flow& flow, const Tensor& x, Pass& pass)
+      : pass_(pass), begins_(pass.mode == Mode::train && !pass.step_begun) {
+    if (!begins_) return;
+    flow.begin_step(x, pass);
+    pass_.step_begun = true;
+  }
+  ~BegunStep() {
+    if (begins_) pass_.step_begun = false;
+  }
+  BegunStep(const BegunStep&) = delete;
+  BegunStep& operator=(const BegunStep&) = delete;
+
+ private:
+  Pass& pass_;
+  bool begins_;
+};
+
+}  // namespace
+
 Var Density::objective(const Var& x, Pass& pass) const {
-  const bool begins = pass.mode == Mode::train && !pass.step_begun;
-  if (begins) flow_.begin_step(x.value(), pass);
-  pass.step_begun |= begins;
+  const BegunStep begun(flow_, x.value(), pass);
   const Out out = flow_.forward(x, pass);
-  pass.step_begun &= !begins;  // the pass may serve another step
   return base_.log_prob(out.z) + out.logdet;
 }
 

@@ -73,6 +73,9 @@ AutoregressiveConv::AutoregressiveConv(Tensor weight, Tensor bias)
   const Shape& w = weight_.shape();
   if (w.rank() != 4 || w[0] != w[1] || w[2] != 2 || w[3] != 2)
     fail("emerging", "weights (C, C, 2, 2) expected, their shape is ", w);
+  if (!(bias_.shape() == Shape{w[0]}))
+    fail("emerging", "the weights are ", w, ", so the bias must be (", w[0], "), its shape is ",
+         bias_.shape());
   ignore_name("mask");
 }
 

@@ -44,13 +44,13 @@ struct Latents {
 // What one walk through a flow carries from layer to layer.
 struct Pass {
   Mode mode = Mode::exact;
-  bool step_begun = false;              // in train mode: begin_step() was called for this batch
   Inverse inverse = Inverse::learned;   // approximate; `exact` undoes forward to rounding
   std::optional<Random> noise;          // for dequantization; none: the midpoint 0.5
   std::vector<std::uint32_t> examples;  // which numbers of `noise` each row gets; empty: 0, 1, ...
   std::vector<AuxiliaryLoss> losses;    // added by layers in train mode
   std::vector<Tensor> factored_out;     // by split priors: pushed going forward, popped going back
   std::optional<Latents> latents;       // from where they are drawn when there is nothing to pop
+  bool step_begun = false;              // in train mode: begin_step() was called for this batch
 };
 
 struct Out {
@@ -66,10 +66,9 @@ class Flow : public Module {
   // What a training step changes in the layer before the batch x is walked. Density::objective()
   // calls it; a walk in train mode for which nobody did (pass.step_begun is false) begins its step
   // by itself, layer by layer. It is the one const function that changes the flow: call it while
-  // nobody walks.
+  // nobody walks. A flow that is made of others hands this and the next on to them.
   virtual void begin_step(const Tensor& /*x*/, const Pass& /*pass*/) const {}
-  // Whether begin_step() still has to learn from a first batch, and so needs x. When no layer of a
-  // Sequential does, x is not walked along, and what the layers are given has no meaning.
+  // Whether begin_step() still has to learn from a first batch. If not, it may be given any x.
   virtual bool awaits_first_batch() const { return false; }
 
   // What the next walk needs of the parameters alone, such as a factorization; with what its

@@ -41,6 +41,9 @@ Tensor Dequantization::inverse(const Tensor& z, Pass&) const {
 Normalization::Normalization(double translation, double scale)
     : translation_(translation), scale_(scale) {
   if (scale == 0) fail("normalization", "a scale of 0 cannot be inverted");
+  if (!std::isfinite(scale) || !std::isfinite(translation))
+    fail("normalization", "a finite translation and scale expected, got ", translation, " and ",
+         scale);
   ignore_name("translation");
   ignore_name("scale");
 }

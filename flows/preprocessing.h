@@ -19,7 +19,7 @@ class Dequantization : public Flow {
 // z = (x - translation) / scale; logdet = -D log|scale|.
 class Normalization : public Flow {
  public:
-  Normalization(double translation, double scale);  // fails for a scale of 0
+  Normalization(double translation, double scale);  // finite; the scale not 0
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   using Flow::forward, Flow::inverse;

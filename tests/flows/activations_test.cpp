@@ -92,6 +92,20 @@ TEST(LeakyReLU, LogdetCountsTheNegatives) {
   EXPECT_EQ(out.logdet.value()[1], static_cast<Real>(2 * std::log(0.25)));
 }
 
+// s(x) = x for x >= 0: at the kink itself the derivative is that of the right side, and so says the
+// logdet.
+TEST(LeakyReLU, HasTheSlopeOneAtItsKinkAndSoHasTheLearnableOne) {
+  const Var x = Var::leaf(Tensor({1, 2}, {0, Real(-0.0)}));
+  std::vector<std::unique_ptr<Flow>> both;
+  both.push_back(make<LeakyReLU>(0.25));
+  both.push_back(learnable(-3));
+  for (const auto& flow : both) {
+    const Out out = flow->forward(x);
+    EXPECT_EQ(backward(sum(out.z))[x].values(), (std::vector<Real>{1, 1}));
+    EXPECT_EQ(out.logdet.item(), 0);
+  }
+}
+
 TEST(LearnableLeakyReLU, SlopeIsBetweenOneHalfAndThreeHalves) {
   for (const auto& [logit, slope] :
        std::vector<std::pair<Real, Real>>{{-1000, 0.5}, {0, 1}, {1000, 1.5}})
@@ -189,18 +203,24 @@ TEST(SolvedInverse, HasTheSameBitsInAnyBatch) {
 
 TEST(Activations, RefuseParametersThatCannotBeInverted) {
   const auto error = [](auto make_flow) { return error_of(make_flow); };
-  EXPECT_EQ(error([] { LeakyReLU(0); }), "[leaky_relu] the slope must be positive, got 0");
-  EXPECT_EQ(error([] { LeakyReLU(-0.5); }), "[leaky_relu] the slope must be positive, got -0.5");
+  EXPECT_EQ(error([] { LeakyReLU(0); }),
+            "[leaky_relu] the slope must be positive and finite, got 0");
+  EXPECT_EQ(error([] { LeakyReLU(-0.5); }),
+            "[leaky_relu] the slope must be positive and finite, got -0.5");
   EXPECT_EQ(error([] { LeakyReLU{double{nan}}; }),
-            "[leaky_relu] the slope must be positive, got nan");
+            "[leaky_relu] the slope must be positive and finite, got nan");
+  EXPECT_EQ(error([] { LeakyReLU{double{inf}}; }),
+            "[leaky_relu] the slope must be positive and finite, got inf");
+  EXPECT_EQ(error([] { SmoothTanh(1, inf); }),
+            "[smooth_tanh] alpha and beta must be positive and finite, got 1 and inf");
   for (const auto& [alpha, text] : std::vector<std::pair<double, std::string>>{
            {0, "0"}, {-0.3, "-0.3"}, {1.5, "1.5"}, {nan, "nan"}})
     EXPECT_EQ(error([a = alpha] { SmoothLeakyReLU{a}; }),
               "[smooth_leaky_relu] alpha must be above 0 and at most 1, got " + text);
   EXPECT_EQ(error([] { SmoothTanh(0, 1); }),
-            "[smooth_tanh] alpha and beta must be positive, got 0 and 1");
+            "[smooth_tanh] alpha and beta must be positive and finite, got 0 and 1");
   EXPECT_EQ(error([] { SmoothTanh(1, -2); }),
-            "[smooth_tanh] alpha and beta must be positive, got 1 and -2");
+            "[smooth_tanh] alpha and beta must be positive and finite, got 1 and -2");
 }
 
 }  // namespace

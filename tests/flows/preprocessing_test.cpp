@@ -38,6 +38,11 @@ TEST(Normalization, IsAFlow) {
 TEST(Normalization, ByZeroIsRefused) {
   EXPECT_EQ(error_of([] { Normalization(1, 0); }),
             "[normalization] a scale of 0 cannot be inverted");
+  constexpr double inf = std::numeric_limits<double>::infinity();
+  EXPECT_EQ(error_of([] { Normalization(0, inf); }),
+            "[normalization] a finite translation and scale expected, got 0 and inf");
+  EXPECT_EQ(error_of([] { Normalization(-inf, 2); }),
+            "[normalization] a finite translation and scale expected, got -inf and 2");
 }
 
 TEST(Logit, IsAFlow) {
