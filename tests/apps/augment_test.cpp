@@ -1,6 +1,7 @@
 #include "apps/augment.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -116,6 +117,36 @@ TEST(Augment, FlipShiftIsAWindowOfThePaddedImage) {
   EXPECT_EQ(expected.size(), 18u);
   expect_frequencies(outcomes("flip_shift", image, 9000), expected, 9000);
 }
+
+// -1, 0 or 1 as a number lies below, between or above two bounds: within 1e-4 of them by what
+// 20,000 examples draw.
+Index shift_of(double u, double low, double high) { return u < low ? -1 : u < high ? 0 : 1; }
+
+// The numbers of each example say how it changes: mirrored, down, right.
+void expect_changes(const std::string& kind, double mirrored_below, double low, double high) {
+  constexpr Index side = 5, middle = 2, count = 20000;
+  const Tensor one = counting({side, side});
+  Tensor images = Tensor::empty({count, 1, side, side});
+  for (Index i = 0; i < images.size(); ++i) images.mutable_data()[i] = one[i % one.size()];
+  const Tensor changed = augment(kind, images, numbers, examples(count));
+  for (Index i = 0; i < count; ++i) {
+    std::array<Real, 3> u;
+    numbers.uniform(static_cast<std::uint32_t>(i), u);
+    const Index down = shift_of(u[1], low, high), right = shift_of(u[2], low, high);
+    for (const Index column : {middle, middle + 1}) {
+      const Index from = u[0] < mirrored_below ? side - 1 - (column - right) : column - right;
+      ASSERT_EQ(changed[i * one.size() + middle * side + column], (middle - down) * side + from)
+          << kind << ", example " << i << ", numbers " << u[0] << " " << u[1] << " " << u[2];
+    }
+  }
+}
+
+TEST(Augment, FlipShiftMirrorsHalfAndRoundsUpTo144HundredthsOfAPixel) {
+  const double moved = (1 - 0.5 / 1.44) / 2;  // below it, 1.44 (2 u - 1) is less than -1/2
+  expect_changes("flip_shift", 0.5, moved, 1 - moved);
+}
+
+TEST(Augment, ShiftTakesThirds) { expect_changes("shift", 0, 1 / 3.0, 2 / 3.0); }
 
 TEST(Augment, AllChannelsMoveTogether) {
   const Tensor x = counting({40, 3, 4, 5});

@@ -181,6 +181,16 @@ TEST(SnfTrain, WarmsUp) {
   EXPECT_EQ(rows[3][5], "0.01");
 }
 
+// The n-th of 4 steps of a warm-up has n / 4 of the rate: none is wasted on a rate of 0.
+TEST(SnfTrain, WarmsUpFromItsFirstStepOn) {
+  const Snf snf;
+  expect_success(
+      snf("train selfnorm_fc_mnist --out run --epochs 4 --limit-batches 1 --lr 0.01 "
+          "--set warmup_epochs=4"));
+  const auto rows = rows_of(read_file(snf / "run/metrics.csv"));
+  for (int step = 1; step <= 4; ++step) EXPECT_EQ(std::stod(rows[step][5]), 0.0025 * step);
+}
+
 TEST_F(TrainedSnf, KeepsItsConfiguration) {
   const Json config = Json::parse(read_file(snf / "run/config.json"));
   EXPECT_EQ(config["experiment"], "selfnorm_fc_mnist");

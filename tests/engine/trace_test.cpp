@@ -115,9 +115,13 @@ TEST(Profiler, CountsCallsAndBytesForwardAndBackwardApart) {
   EXPECT_EQ(cost("exp", "forward").calls, 2);
   EXPECT_EQ(cost("exp", "forward").bytes, 2 * bytes);
   EXPECT_EQ(cost("exp", "backward").calls, 2);
+  EXPECT_EQ(cost("exp", "backward").bytes, 2 * bytes) << "of each rule's gradient";
   EXPECT_EQ(cost("multiply", "forward").calls, 1);
+  EXPECT_EQ(cost("multiply", "forward").bytes, bytes);
+  EXPECT_EQ(cost("multiply", "backward").bytes, 2 * bytes);
   EXPECT_EQ(cost("multiply", "backward").calls, 2) << "one rule per input";
   EXPECT_EQ(cost("rest", "").calls, 1);
+  EXPECT_EQ(cost("rest", "").bytes, 0);
   EXPECT_EQ(profile.costs.size(), 7u);
 }
 
