@@ -187,7 +187,7 @@ trained() {
 
 compare_tensors() {
   "$python" - "$ab/runs" "$@" <<'PYTHON'
-import json, pathlib, sys
+import array, json, pathlib, sys
 
 # The metadata is left out: newer programs may write more of it.
 def tensors(side, name):
@@ -198,11 +198,22 @@ def tensors(side, name):
     return {key: (tensor["dtype"], tensor["shape"], file[begin:][slice(*tensor["data_offsets"])])
             for key, tensor in header.items()}
 
+# The largest one beside the tensor's largest number: rounding, or more than that?
+def relative_difference(old, new):
+    if old is None or new is None or old[:2] != new[:2]:
+        return float("inf")
+    a, b = (array.array("f" if dtype == "F32" else "d", values) for dtype, _, values in (old, new))
+    return max(abs(x - y) for x, y in zip(a, b)) / (max(map(abs, a)) or 1)
+
 root, differences = sys.argv[1], []
 for name in sys.argv[2:]:
     old, new = tensors("old", name), tensors("new", name)
     different = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    print(f"{name:28} {len(old)} tensors, {len(different)} differ" if different else f"{name:28} {len(old)} tensors, the same bits")
+    verdict = "the same bits"
+    if different:
+        largest = max(relative_difference(old.get(key), new.get(key)) for key in different)
+        verdict = f"{len(different)} differ, by {largest:.1e} of the largest number at most"
+    print(f"{name:28} {len(old)} tensors, {verdict}")
     if different:
         more = f" and {len(different) - 5} more" if len(different) > 5 else ""
         differences.append(f"ab: [{name}] tensors differ after 20 steps: {', '.join(different[:5])}{more}")
