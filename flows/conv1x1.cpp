@@ -1,5 +1,7 @@
 #include "flows/conv1x1.h"
 
+#include <limits>
+
 #include "ops/conv.h"
 #include "ops/linalg.h"
 #include "ops/matmul.h"
@@ -35,9 +37,12 @@ HouseholderConv1x1::HouseholderConv1x1(Tensor V) : V_(add_parameter("V", std::mo
 
 Var HouseholderConv1x1::orthogonal() const {
   const Tensor squares = sum(V_.value() * V_.value(), {1});
-  for (Index i = 0; i < squares.size(); ++i)
-    if (squares[i] == 0)
+  for (Index i = 0; i < squares.size(); ++i) {
+    if (squares[i] < std::numeric_limits<Real>::min())  // 2 / squares[i] might overflow
       fail("householder", "row ", i, " of V is 0 to rounding, and reflects in no direction");
+    if (squares[i] > std::numeric_limits<Real>::max())
+      fail("householder", "row ", i, " of V is so long that its square overflows");
+  }
   Var Q = Tensor::identity(V_.shape()[1]);
   for (Index i = 0; i < V_.shape()[0]; ++i) {
     const Var v = slice(V_, 0, i, i + 1);  // a row

@@ -19,8 +19,8 @@ class Conv1x1 : public Flow {
 
 // z = Q x with the orthogonal Q = product over rows v of V of (I - 2 v v^T / v^T v), the
 // reflections of Householder; logdet = 0 (Hoogeboom et al., "The convolution exponential", NeurIPS
-// 2020). Forward and inverse fail where a row is 0, or so small that its square is: it names no
-// mirror.
+// 2020). Forward and inverse fail where a row is 0, or so small or large that its square is not a
+// normal number: it names no mirror.
 class HouseholderConv1x1 : public Flow {
  public:
   explicit HouseholderConv1x1(Tensor V);  // (reflections, C)

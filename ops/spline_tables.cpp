@@ -28,7 +28,8 @@ void check_options(const char* op, const SplineOptions& o, Index bins) {
   using Limits = std::numeric_limits<Real>;
   const double most = 1.0 / static_cast<double>(bins);
   const auto within = [](double x, double low, double high) { return x > low && x <= high; };
-  const bool possible = within(o.bound, 0, Limits::max()) && within(o.least_width, 0, most) &&
+  constexpr double widest = Limits::max() / 4;  // twice the bound is the interval, and is finite
+  const bool possible = within(o.bound, 0, widest) && within(o.least_width, 0, most) &&
                         within(o.least_height, 0, most) && o.least_derivative > 0 &&
                         o.least_derivative < 1;
   if (!possible)

@@ -103,6 +103,19 @@ TEST(Refusals, ABatchWithoutAnAxisOfExamplesFailsInLayersOfOneElement) {
     EXPECT_EQ(error_of([&] { layers[i]->forward(Tensor(Real(1))); }).find('['), 0u) << i;
 }
 
+TEST(HouseholderConv1x1, RowsWhoseSquaresAreNoNumbersFail) {
+  using Limits = std::numeric_limits<Real>;
+  const auto error_with = [](Real entry) {
+    const HouseholderConv1x1 flow(Tensor({2, 2}, {1, 2, 0, entry}));
+    return error_of([&] { flow.forward(Tensor::zeros({1, 2, 3, 3})); });
+  };
+  EXPECT_EQ(error_with(std::sqrt(Limits::min()) / 1024),
+            "[householder] row 1 of V is 0 to rounding, and reflects in no direction");
+  EXPECT_EQ(error_with(Limits::max()),
+            "[householder] row 1 of V is so long that its square overflows");
+  EXPECT_EQ(error_with(std::sqrt(Limits::min()) * 4), "no error");
+}
+
 TEST(AutoregressiveConv, BiasOfAnotherShapeFails) {
   EXPECT_EQ(error_of([] {
               AutoregressiveConv(Tensor::zeros({2, 2, 2, 2}), Tensor::zeros({1}));

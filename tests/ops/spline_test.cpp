@@ -192,7 +192,8 @@ TEST(Spline, OptionsThatLeaveNoRoomAreNamed) {
             "[rational_quadratic_spline] no spline of 5 bins has bound 10, least width 0.25, least "
             "height 0.001, least derivative 0.001");
   for (const SplineOptions& options :
-       {SplineOptions{0}, SplineOptions{-1}, SplineOptions{double{inf}}, SplineOptions{double{nan}},
+       {SplineOptions{0}, SplineOptions{-1}, SplineOptions{double{inf}},
+        SplineOptions{double{std::numeric_limits<Real>::max()}}, SplineOptions{double{nan}},
         SplineOptions{10, 0}, SplineOptions{10, 1e-3, 0.3}, SplineOptions{10, 1e-3, 1e-3, 0},
         SplineOptions{10, 1e-3, 1e-3, 1}})
     EXPECT_NE(error(options), "nothing was thrown");
