@@ -111,6 +111,8 @@ class Module {
   Tensor& add_buffer(std::string name, Tensor initial);
   // Borrowed: the caller keeps it alive. Fails for a module that contains this one, or is it.
   void add_module(std::string name, Module& module);
+  // The nested ones, in the order of registration.
+  const std::vector<std::pair<std::string, Module*>>& modules() const { return modules_; }
   void ignore_name(std::string name) { ignored_.push_back(std::move(name)); }
 
  private:

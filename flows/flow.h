@@ -66,8 +66,13 @@ class Flow : public Module {
   // What a training step changes in the layer before the batch x is walked. Density::objective()
   // calls it; a walk in train mode for which nobody did (pass.step_begun is false) begins its step
   // by itself, layer by layer. It is the one const function that changes the flow: call it while
-  // nobody walks. A flow that is made of others hands this and the next on to them.
-  virtual void begin_step(const Tensor& /*x*/, const Pass& /*pass*/) const {}
+  // nobody walks. By itself a flow hands it on to the flows that it registered as modules, but for
+  // those that await their first batch: these take it in the walk, where they see it.
+  virtual void begin_step(const Tensor& x, const Pass& pass) const {
+    for (const auto& [name, module] : modules())
+      if (const auto* flow = dynamic_cast<const Flow*>(module); flow && !flow->awaits_first_batch())
+        flow->begin_step(x, pass);
+  }
   // Whether begin_step() still has to learn from a first batch. If not, it may be given any x.
   virtual bool awaits_first_batch() const { return false; }
 

@@ -115,6 +115,22 @@ TEST(Step, PartsOfABatchWalkAsTheWholeDoes) {
   }
 }
 
+// As people write them who do not know of begin_step().
+struct Wrapper : Flow {
+  Wrapper() { add_module("inner", inner); }
+  Out forward(const Var& x, Pass& pass) const override { return inner.forward(x, pass); }
+  Tensor inverse(const Tensor& z, Pass& pass) const override { return inner.inverse(z, pass); }
+  ConvExponential inner{2, 4, 4, Random(1)};
+};
+
+TEST(Step, ReachesTheFlowsInsideOfAFlow) {
+  const Wrapper flow;
+  const auto before = state_of(flow);
+  Pass pass = training();
+  Density(flow, {2, 4, 4}).objective(Random(3).normal(batch_shape), pass);
+  EXPECT_NE(state_of(flow), before) << "no power iteration";
+}
+
 TEST(Pass, MayOutliveItsFlow) {
   ReconstructionOptions geco;
   geco.geco_rate = 1e-3;
