@@ -105,7 +105,9 @@ TEST(SnfTimescaling, WithoutGnuplotTheTimesStayAndJsonSaysAll) {
                                     "exponents", "crossover", "csv", "png"}));
   EXPECT_EQ(result["batch_size"], 3);
   ASSERT_EQ(result["points"].size(), 8u);
-  const auto ms = [&](int point) { return result["points"][point]["ms_min"].get<double>(); };
+  const auto ms = [&result = result](int point) {
+    return result["points"][point]["ms_min"].get<double>();
+  };
   EXPECT_NEAR(result["exponents"]["fc"]["exact"], std::log2(ms(4) / ms(0)), 1e-9);
   EXPECT_NEAR(result["exponents"]["conv"]["self_normalizing"], std::log2(ms(7) / ms(3)), 1e-9);
   EXPECT_EQ(result["crossover"]["fc"]["faster"], ms(5) < ms(4) ? "self_normalizing" : "exact");
