@@ -9,6 +9,7 @@
 #include "flows/spline.h"
 #include "flows/squeeze.h"
 #include "ops/linalg.h"
+#include "ops/pointwise.h"
 #include "tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
