@@ -62,7 +62,8 @@ void run_rule(const Node& node, const Edge& edge, std::span<const Tensor> g,
 }
 
 // Walks back from the root. Calls visit(node, the gradients of its outputs) for each node that the
-// root reaches, once these are complete and before they are handed on.
+// root reaches, once these are complete and before they are handed on; it may take them from a
+// leaf, which hands nothing on.
 template <class Visit>
 void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
   seed = checked_seed(root, std::move(seed));
@@ -101,8 +102,8 @@ void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
 
 Gradients backward(const Var& root, Tensor seed, Graph graph) {
   Gradients found;
-  sweep(root, std::move(seed), graph, [&](const NodePtr& node, const std::vector<Tensor>& g) {
-    if (node->is_leaf()) found.of_leaf_.emplace(node, g[0]);
+  sweep(root, std::move(seed), graph, [&](const NodePtr& node, std::vector<Tensor>& g) {
+    if (node->is_leaf()) found.of_leaf_.emplace(node, std::move(g[0]));
   });
   return found;
 }

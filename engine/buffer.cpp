@@ -191,6 +191,7 @@ class BufferPool {
 };
 
 Buffer::Buffer(Index count) {
+  static_assert(sizeof(Header) == header_bytes);
   if (count < 0 || count > Shape::max_size)
     fail("buffer", count, " elements asked for, expected 0 to ", Shape::max_size);
   const Index bytes = static_cast<Index>(sizeof(Header) + sizeof(Real) * std::max<Index>(count, 1));
@@ -207,7 +208,6 @@ Buffer::~Buffer() {
     BufferPool::instance().give_back(header_);
 }
 
-Real* Buffer::data() const { return reinterpret_cast<Real*>(header_ + 1); }
 bool Buffer::shared() const { return header_->handles.load(std::memory_order_acquire) > 1; }
 
 namespace {

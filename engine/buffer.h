@@ -7,6 +7,7 @@
 // block may serve; it counts as live with all its bytes.
 #pragma once
 
+#include <cstddef>
 #include <new>
 #include <utility>
 
@@ -41,12 +42,15 @@ class Buffer {
   ~Buffer();
 
   explicit operator bool() const { return header_ != nullptr; }
-  Real* data() const;
+  Real* data() const {  // behind the header; inline, since every kernel asks for it
+    return reinterpret_cast<Real*>(reinterpret_cast<std::byte*>(header_) + header_bytes);
+  }
   // True while another handle sees the same block.
   bool shared() const;
 
  private:
   struct Header;
+  static constexpr std::size_t header_bytes = 64;
   friend class BufferPool;
   Header* header_ = nullptr;
 };

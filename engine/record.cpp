@@ -110,12 +110,11 @@ Edge make_edge(std::span<const Var> inputs) {
   return edge;
 }
 
-void check_edge(OpName op, const Edge& edge, std::size_t outputs) {
+void fail_edge(OpName op, const Edge& edge, std::size_t outputs) {
   if (edge.undefined >= 0)
     fail(op, "input ", edge.first_input + edge.undefined, " is undefined: it has no values");
-  if (edge.takes != Edge::any && edge.takes != static_cast<int>(outputs))
-    fail(op, "the rule for input ", edge.first_input, " takes ", edge.takes,
-         " gradients, but the op has ", outputs, " outputs, and so many gradients");
+  fail(op, "the rule for input ", edge.first_input, " takes ", edge.takes,
+       " gradients, but the op has ", outputs, " outputs, and so many gradients");
 }
 
 void add_gradients(std::span<const Tensor> g, std::span<Accumulator* const> into) {

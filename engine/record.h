@@ -75,9 +75,9 @@ class Accumulator {
 
   Shape shape_;
   bool wanted_ = false;
-  Tensor sum_;
-  const Node* op_ = nullptr;
   int input_ = 0;
+  const Node* op_ = nullptr;
+  Tensor sum_;
 };
 
 // What backward() calls: the gradients of the node's outputs, and where to add those of the inputs.
@@ -116,8 +116,8 @@ struct Node {
 std::vector<Var> record_node(OpName op, std::vector<Tensor> values, std::vector<Edge> edges);
 Var record_node(OpName op, Tensor value, std::vector<Edge> edges);
 Edge make_edge(std::span<const Var> inputs);
-// Fails for an edge that does not fit an op with so many outputs.
-void check_edge(OpName op, const Edge& edge, std::size_t outputs);
+// For an edge that does not fit an op with so many outputs.
+[[noreturn]] void fail_edge(OpName op, const Edge& edge, std::size_t outputs);
 // Adds what a joint rule returned: one gradient per input.
 void add_gradients(std::span<const Tensor> g, std::span<Accumulator* const> into);
 
@@ -208,7 +208,9 @@ std::vector<Edge> edge_list(OpName op, std::size_t outputs, Edges&&... edges) {
   int input = 0;
   [[maybe_unused]] const auto append = [&](Edge& edge) {
     edge.first_input = std::exchange(input, input + edge.input_count);
-    check_edge(op, edge, outputs);
+    const bool fits = edge.takes == Edge::any || edge.takes == static_cast<int>(outputs);
+    if (edge.undefined >= 0 || !fits) [[unlikely]]
+      fail_edge(op, edge, outputs);
     if (!edge.inputs.empty()) list.push_back(std::move(edge));
   };
   (append(edges), ...);

@@ -61,8 +61,12 @@ class Shape {
   }
 
  private:
-  // Sizes of so few bits together have a product below max_size. A negative one has 64.
+  // Small sizes have a product below max_size, and so have those of few bits together. A negative
+  // one has 64. (Sizes behind the last axis are 0: a loop of fixed length is the quicker one.)
   bool is_surely_countable() const {
+    Index all = 0;
+    for (Index size : sizes_) all |= size;
+    if (static_cast<std::uint64_t>(all) < 512) return true;
     constexpr auto bits_of = [](Index size) {
       return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size)));
     };

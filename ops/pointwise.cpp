@@ -134,19 +134,14 @@ static constexpr auto log_1_plus_exp = [](Real x) {
   return (x > 0 ? x : Real(0)) + std::log1p(std::exp(-std::abs(x)));
 };
 
-// y (1 - y) of y = logistic(x). Not made from y: where y rounds to 1, 1 - y has no digits left.
-static constexpr auto logistic_derivative = [](Real x) {
-  const Real e = std::exp(-std::abs(x));
-  return e / ((1 + e) * (1 + e));
-};
-
+// The gradients of sigmoid and tanh are made from the output: an exponential would cost more than
+// all the rest. So their error is within rounding of the largest derivative, and not of each
+// derivative.
 Var sigmoid(const Var& x) {
   return pointwise("sigmoid", x, logistic,
-                   from_input([](Real x, Real g) { return g * logistic_derivative(x); }));
+                   from_output([](Real y, Real g) { return g * y * (1 - y); }));
 }
 
-// From the output, unlike sigmoid: an exponential would cost more than all the rest. So the error
-// of the derivative is within rounding of 1, its largest value, and not of itself.
 Var tanh(const Var& x) {
   return pointwise(
       "tanh", x, [](Real x) { return std::tanh(x); },
@@ -196,9 +191,11 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {
   const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(-0.0) : x; };
   const Tensor y =
       pointwise("where", yes, a.value(), keep) + pointwise("where", yes, b.value(), drop);
+  const auto if_kept = [](Real mask, Real g) { return mask != 0 ? g : Real(0); };
+  const auto if_dropped = [](Real mask, Real g) { return mask != 0 ? Real(0) : g; };
   return record("where", y,
-                grad(a, [=](const Tensor& g) { return pointwise("where", yes, g, keep); }),
-                grad(b, [=](const Tensor& g) { return pointwise("where", yes, g, drop); }));
+                grad(a, [=](const Tensor& g) { return pointwise("where", yes, g, if_kept); }),
+                grad(b, [=](const Tensor& g) { return pointwise("where", yes, g, if_dropped); }));
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -99,7 +99,9 @@ TEST(OldCheckpoints, SavedAgainHoldTheSame) {
     }
     for (const auto& [key, text] : before.metadata) {
       ASSERT_TRUE(again.metadata.contains(key)) << key;
-      if (key != "config") EXPECT_EQ(again.metadata.at(key), text) << key;
+      if (key != "config") {
+        EXPECT_EQ(again.metadata.at(key), text) << key;
+      }
     }
   });
 }
