@@ -81,7 +81,10 @@ Var operator/(const Var& a, const Var& b) {
                 grad(b, [B, y](const Tensor& g) { return -(g * y / B); }));
 }
 
-Var operator-(const Var& x) { return record("negate", -x.value(), grad(x, negated)); }
+Var operator-(const Var& x) {
+  check_defined("negate", x.value(), 0);
+  return record("negate", -x.value(), grad(x, negated));
+}
 
 Var exp(const Var& x) {
   return pointwise(
@@ -184,6 +187,9 @@ Var clamp(const Var& x, double low, double high) {
 }
 
 Var where(const Tensor& condition, const Var& a, const Var& b) {
+  check_defined("where", condition, 0);
+  check_defined("where", a.value(), 1);
+  check_defined("where", b.value(), 2);
   const Tensor yes = pointwise(condition, [](Real c) { return Real(c != 0); });
   // Not mask * x, for x may be NaN. What is not chosen becomes -0, the one number that changes no
   // other when it is added, not even a chosen -0.

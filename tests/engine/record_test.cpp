@@ -353,6 +353,9 @@ TEST(Undefined, InputIsNamedByItsNumber) {
             }),
             "[f] input 2 is undefined: it has no values");
   EXPECT_EQ(error_of([] { exp(Var()); }), "[exp] input 0 is undefined: it has no values");
+  EXPECT_EQ(error_of([] { -Var(); }), "[negate] input 0 is undefined: it has no values");
+  EXPECT_EQ(error_of([&] { where(x.value(), x, Var()); }),
+            "[where] input 2 is undefined: it has no values");
   EXPECT_EQ(error_of([&] { x + Var(); }), "[add] input 1 is undefined: it has no values");
   EXPECT_EQ(error_of([&] { Var() * x; }), "[multiply] input 0 is undefined: it has no values");
   EXPECT_EQ(error_of([] { Tensor() / Tensor(); }),
