@@ -119,6 +119,7 @@ TEST(Fork, ChildComputesAndExits) {
 }
 
 TEST(Fork, WhileOtherThreadsComputeLeavesNoLockBehind) {
+  if (sanitized) return;  // the sanitizer's own allocator leaves locks behind in such a child
   const WithThreads with(3);
   const double expected = compute();
   std::atomic<bool> stop = false;
@@ -127,8 +128,7 @@ TEST(Fork, WhileOtherThreadsComputeLeavesNoLockBehind) {
     others.emplace_back([&] {
       while (!stop) compute();
     });
-  const int children = sanitized ? 5 : 20;  // whose copies of the shadow memory take their time
-  for (int i = 0; i < children; ++i)
+  for (int i = 0; i < 20; ++i)
     EXPECT_TRUE(in_a_child([&] { return compute() == expected; })) << "child " << i;
   stop = true;
   for (std::thread& other : others) other.join();
