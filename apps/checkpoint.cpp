@@ -6,25 +6,35 @@
 #include <set>
 #include <string_view>
 
+#include "apps/io/quote.h"
+#include "ops/matmul.h"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
 // Axes of size 1 say nothing: the authors' (784, 784, 1, 1) is our (784, 784).
-Shape without_ones(const Shape& shape) {
-  Shape out;
-  for (Index size : shape)
-    if (size != 1) out.push_back(size);
+std::vector<std::uint64_t> without_ones(const auto& sizes) {
+  std::vector<std::uint64_t> out;
+  for (const auto size : sizes)
+    if (size != 1) out.push_back(static_cast<std::uint64_t>(size));
   return out;
 }
 
+std::string text_of(const std::vector<std::uint64_t>& sizes) {
+  std::string text;
+  for (const std::uint64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+  return "(" + text + ")";
+}
+
 Tensor find_tensor(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
-  const auto found = checkpoint.file.tensors.find(name);
-  if (found == checkpoint.file.tensors.end())
+  const auto found = checkpoint.file.tensors().find(name);
+  if (found == checkpoint.file.tensors().end())
     fail(checkpoint.name, "the tensor '", name, "' is missing; expected the shape ", shape);
-  const Tensor& tensor = found->second;
-  if (!(without_ones(tensor.shape()) == without_ones(shape)))
-    fail(checkpoint.name, "the tensor '", name, "' has the shape ", tensor.shape(), ", expected ",
+  const std::vector<std::uint64_t>& sizes = found->second.sizes;
+  if (without_ones(sizes) != without_ones(shape))
+    fail(checkpoint.name, "the tensor '", name, "' has the shape ", text_of(sizes), ", expected ",
          shape);
+  const Tensor tensor = checkpoint.file.read(name);
   if (!all_finite(tensor))
     fail(checkpoint.name, "the tensor '", name, "' holds values that are not finite");
   return tensor.reshape(shape);
@@ -35,23 +45,43 @@ void refuse_unknown_tensors(const Model& model, const Checkpoint& checkpoint) {
   for (const auto& [name, parameter] : model.flow().parameters()) known.insert(name);
   for (const auto& [name, buffer] : model.flow().buffers()) known.insert(name);
   for (const std::string& name : model.flow().ignored_names()) known.insert(name);
-  for (const auto& [name, tensor] : checkpoint.file.tensors)
+  for (const auto& [name, tensor] : checkpoint.file.tensors())
     if (!known.contains(name) && !name.starts_with("adam."))
-      fail(checkpoint.name, "holds the tensor '", name,
-           "', which this experiment's model does not have; is it another experiment's?");
+      fail(checkpoint.name, "holds the tensor ", quote(name, '\''),
+           ", which this experiment's model does not have; is it another experiment's?");
+}
+
+// The text of `key`, which a file that can be resumed from has.
+const std::string& find_text(const Checkpoint& checkpoint, const std::string& key) {
+  const auto found = checkpoint.file.metadata().find(key);
+  if (found == checkpoint.file.metadata().end())
+    fail(checkpoint.name, "'", key, "' is missing: this file cannot be resumed from");
+  return found->second;
 }
 
 template <class T>
 T read_number(const Checkpoint& checkpoint, const std::string& key) {
-  const auto found = checkpoint.file.metadata.find(key);
-  if (found == checkpoint.file.metadata.end())
-    fail(checkpoint.name, "'", key, "' is missing: this file cannot be resumed from");
+  const std::string& text = find_text(checkpoint, key);
   T value{};
-  const char* end = found->second.data() + found->second.size();
-  const auto parsed = std::from_chars(found->second.data(), end, value);
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data(), end, value);
   if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(static_cast<double>(value)))
-    fail(checkpoint.name, "'", key, "' should be a number, found '", found->second, "'");
+    fail(checkpoint.name, quote(key, '\''), " should be a number, found ", quote(text, '\''));
   return value;
+}
+
+// Of epochs or steps.
+Index read_count(const Checkpoint& checkpoint, const std::string& key) {
+  constexpr Index most = 1'000'000'000'000;
+  const Index count = read_number<Index>(checkpoint, key);
+  if (count < 0 || count > most)
+    fail(checkpoint.name, "'", key, "' is ", count, ", no place in a run: expected 0 to ", most);
+  return count;
+}
+
+std::optional<std::uint32_t> read_checksum(const Checkpoint& checkpoint, const std::string& key) {
+  if (!checkpoint.file.metadata().contains(key)) return {};
+  return read_number<std::uint32_t>(checkpoint, key);
 }
 
 // Counts of the optimizer's steps, for parameters that had no gradient at some of them.
@@ -59,7 +89,7 @@ constexpr std::string_view steps_prefix = "optimizer_steps.";
 
 std::vector<NamedSteps> other_steps(const Checkpoint& checkpoint) {
   std::vector<NamedSteps> counts;
-  for (const auto& [key, text] : checkpoint.file.metadata)
+  for (const auto& [key, text] : checkpoint.file.metadata())
     if (key.starts_with(steps_prefix))
       counts.push_back({key.substr(steps_prefix.size()), read_number<Index>(checkpoint, key)});
   return counts;
@@ -83,17 +113,17 @@ std::string exactly(double value) {  // the shortest text that reads back as the
 }  // namespace
 
 Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string& experiment) {
-  Checkpoint checkpoint{path.string(), load_safetensors(path)};
-  const auto maker = checkpoint.file.metadata.find("experiment");
-  if (maker != checkpoint.file.metadata.end() && maker->second != experiment)
-    fail(checkpoint.name, "this is a checkpoint of '", maker->second, "', expected '", experiment,
-         "'");
+  Checkpoint checkpoint{path.string(), SafetensorsFile(path)};
+  const auto maker = checkpoint.file.metadata().find("experiment");
+  if (maker != checkpoint.file.metadata().end() && maker->second != experiment)
+    fail(checkpoint.name, "this is a checkpoint of ", quote(maker->second, '\''), ", expected '",
+         experiment, "'");
   return checkpoint;
 }
 
 Config config_of(const Checkpoint& checkpoint, const Experiment& experiment) {
-  const auto text = checkpoint.file.metadata.find("config");
-  if (text == checkpoint.file.metadata.end()) return experiment.config;
+  const auto text = checkpoint.file.metadata().find("config");
+  if (text == checkpoint.file.metadata().end()) return experiment.config;
   return config_from_json(checkpoint.name, text->second);
 }
 
@@ -110,6 +140,19 @@ ImageShape image_of(const Checkpoint& checkpoint, const Config& config) {
   return image;
 }
 
+Model make_model(const Checkpoint& checkpoint, const Config& config, const ImageShape& image) {
+  if (!checkpoint.ours()) return Model(config, image);
+  return Model(
+      config, image,
+      ParameterBudget{checkpoint.name, static_cast<Index>(checkpoint.file.element_count())});
+}
+
+std::optional<std::string> blas_kernel_of(const Checkpoint& checkpoint) {
+  const auto found = checkpoint.file.metadata().find("blas_kernel");
+  if (found == checkpoint.file.metadata().end()) return {};
+  return found->second;
+}
+
 void restore(const Model& model, const Checkpoint& checkpoint) {
   refuse_unknown_tensors(model, checkpoint);
   std::vector<Tensor> values;
@@ -118,7 +161,7 @@ void restore(const Model& model, const Checkpoint& checkpoint) {
     values.push_back(find_tensor(checkpoint, name, parameter->shape()));
   std::vector<std::pair<Tensor*, Tensor>> buffers;
   for (const auto& [name, buffer] : model.flow().buffers())
-    if (checkpoint.ours() || checkpoint.file.tensors.contains(name))
+    if (checkpoint.ours() || checkpoint.file.tensors().contains(name))
       buffers.emplace_back(buffer, find_tensor(checkpoint, name, buffer->shape()));
   for (std::size_t i = 0; i < values.size(); ++i)
     parameters[i].parameter->set(std::move(values[i]));
@@ -135,14 +178,20 @@ void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
 }
 
 Position position_of(const Checkpoint& checkpoint) {
-  return {read_number<Index>(checkpoint, "epoch"),
-          read_number<Index>(checkpoint, "batch"),
-          read_number<double>(checkpoint, "objective_sum"),
-          read_number<double>(checkpoint, "reconstruction_sum"),
-          read_number<Index>(checkpoint, "best_epoch"),
-          read_number<double>(checkpoint, "best_nll"),
-          read_number<double>(checkpoint, "best_test_nll"),
-          read_number<std::uint32_t>(checkpoint, "data_checksum")};
+  Position position{read_count(checkpoint, "epoch"),
+                    read_count(checkpoint, "batch"),
+                    read_number<double>(checkpoint, "objective_sum"),
+                    read_number<double>(checkpoint, "reconstruction_sum"),
+                    read_count(checkpoint, "best_epoch"),
+                    read_number<double>(checkpoint, "best_nll"),
+                    read_number<double>(checkpoint, "best_test_nll"),
+                    read_number<std::uint32_t>(checkpoint, "data_checksum"),
+                    read_checksum(checkpoint, "validation_checksum"),
+                    read_checksum(checkpoint, "test_checksum")};
+  if (position.best_epoch > position.epoch + 1)
+    fail(checkpoint.name, "'best_epoch' is ", position.best_epoch, ", but only ", position.epoch,
+         " epochs are over");
+  return position;
 }
 
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
@@ -170,10 +219,15 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
                    {"best_epoch", std::to_string(position.best_epoch)},
                    {"best_nll", exactly(position.best_nll)},
                    {"best_test_nll", exactly(position.best_test_nll)},
-                   {"data_checksum", std::to_string(position.data_checksum)}};
+                   {"data_checksum", std::to_string(position.data_checksum)},
+                   {"blas_kernel", blas_kernel()}};
+  if (position.validation_checksum)
+    file.metadata["validation_checksum"] = std::to_string(*position.validation_checksum);
+  if (position.test_checksum)
+    file.metadata["test_checksum"] = std::to_string(*position.test_checksum);
   for (const auto& [name, steps] : optimizer.other_steps())
     file.metadata[std::string(steps_prefix) + name] = std::to_string(steps);
-  save_safetensors(path, file);
+  save_safetensors(path, file, Checksums::crc32);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 #include "apps/config.h"
 #include "apps/experiments.h"
@@ -24,12 +25,15 @@ struct Position {
   double best_nll = 0;
   double best_test_nll = 0;
   std::uint32_t data_checksum = 0;  // of the training images
+  // Of the others; none in a checkpoint of before they were written.
+  std::optional<std::uint32_t> validation_checksum = {}, test_checksum = {};
 };
 
+// An open file: a tensor that nobody asks for is never decoded.
 struct Checkpoint {
   std::string name;  // the file's, for messages
-  TensorFile file;
-  bool ours() const { return file.metadata.contains("experiment"); }
+  SafetensorsFile file;
+  bool ours() const { return file.metadata().contains("experiment"); }
 };
 
 // Fails, naming the file, when it is damaged or made by another experiment.
@@ -40,6 +44,10 @@ Checkpoint load_checkpoint(const std::filesystem::path& path, const std::string&
 Config config_of(const Checkpoint& checkpoint, const Experiment& experiment);
 ImageShape image_of(const Checkpoint& checkpoint, const Config& config);
 
+// The model of that configuration, before restore(). Fails, before any memory is asked for, when
+// our own file holds fewer values than its model has parameters.
+Model make_model(const Checkpoint& checkpoint, const Config& config, const ImageShape& image);
+
 // Fails unless the file has every parameter, in its shape (axes of size 1 do not count), finite,
 // and nothing that the model does not know; a state_dict from elsewhere may lack buffers. The model
 // changes only if all is well.
@@ -47,6 +55,9 @@ void restore(const Model& model, const Checkpoint& checkpoint);
 // The same for the optimizer's state. These two fail for a checkpoint from elsewhere.
 void restore(Optimizer& optimizer, const Checkpoint& checkpoint);
 Position position_of(const Checkpoint& checkpoint);
+
+// The kernels of OpenBLAS that it was made with, if it says so: others give other bits.
+std::optional<std::string> blas_kernel_of(const Checkpoint& checkpoint);
 
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
                      Optimizer& optimizer, const Position& position);

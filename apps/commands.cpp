@@ -9,7 +9,9 @@
 #include "apps/checkpoint.h"
 #include "apps/filters.h"
 #include "apps/io/datasets.h"
+#include "apps/io/quote.h"
 #include "apps/profile_table.h"
+#include "apps/run_directory.h"
 #include "engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -47,25 +49,47 @@ static Loaded load_model(const CheckpointOptions& options) {
     fail("--set", options.checkpoint.string(), " knows its configuration; leave --set out");
   for (const auto& [key, value] : options.assignments) set_field(config, key, value);
   validate(config);
-  Model model(config, image_of(checkpoint, config));
+  Model model = make_model(checkpoint, config, image_of(checkpoint, config));
   restore(model, checkpoint);
   return {std::move(config), std::move(model)};
 }
 
+// As asked for; or, when the checkpoint lies in the directory of its run, as that had them.
+static std::filesystem::path find_data(const std::string& dataset, const DataOptions& options,
+                                       const CheckpointOptions& model, const Config& config) {
+  if (!options.data.empty()) return options.data;
+  const RunDirectory run{model.checkpoint.parent_path() / ".."};
+  const auto as_in_run = dataset == config.dataset ? data_of(load_notes(run)) : std::nullopt;
+  return as_in_run.value_or(default_directory(dataset));
+}
+
+static ImageSet part_of(ImageSplits& all, Split split) {
+  return std::move(split == Split::train        ? all.train
+                   : split == Split::validation ? all.validation
+                                                : all.test);
+}
+
+struct Images {
+  ImageSet set;
+  std::string name;
+  bool comparable;  // with the paper's figures
+};
+
 // Fails unless the model can look at them.
-static ImageSet load_images(const DataOptions& options, const Loaded& loaded) {
+static Images load_images(const DataOptions& options, const CheckpointOptions& model,
+                          const Loaded& loaded) {
   const std::string& dataset = options.dataset.empty() ? loaded.config.dataset : options.dataset;
-  const auto dir = options.data.empty() ? default_directory(dataset) : options.data;
+  const auto dir = find_data(dataset, options, model, loaded.config);
   ImageSplits all = load_dataset(dataset, dir);
-  ImageSet images = std::move(options.split == Split::train        ? all.train
-                              : options.split == Split::validation ? all.validation
-                                                                   : all.test);
+  const bool comparable = is_comparable(find_experiment(model.experiment), all);
+  Images images{part_of(all, options.split), all.name, comparable};
   const ImageShape& expected = loaded.model.image();
-  if (images.channels != expected.channels || images.height != expected.height ||
-      images.width != expected.width)
-    fail(dir.string(), "the images are ", images.channels, " x ", images.height, " x ",
-         images.width, ", this checkpoint's model expects ", expected.channels, " x ",
-         expected.height, " x ", expected.width);
+  const ImageSet& set = images.set;
+  if (set.channels != expected.channels || set.height != expected.height ||
+      set.width != expected.width)
+    fail(dir.string(), "the images are ", set.channels, " x ", set.height, " x ", set.width,
+         ", this checkpoint's model expects ", expected.channels, " x ", expected.height, " x ",
+         expected.width);
   return images;
 }
 
@@ -98,8 +122,8 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
   const Experiment& experiment = find_experiment(options.experiment);
   const Loaded loaded = load_model(options);
   const Model& model = loaded.model;
-  const ImageSet images = load_images(options, loaded);
-  const Likelihood result = exact_likelihood(model, images, options);
+  const Images images = load_images(options, options, loaded);
+  const Likelihood result = exact_likelihood(model, images.set, options);
   const double bits = bits_per_dim(result.nll, model.image());
   const char* noise = options.noise == Noise::uniform ? "uniform" : "midpoint";
   if (options.json)
@@ -111,11 +135,11 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
                   {"standard_error", result.standard_error},
                   {"bits_per_dim", bits},
                   {"log_prob_first", result.first}});
-  std::printf("%s on %lld %s images, %s noise\n", options.experiment.c_str(), number(result.images),
-              name_of(options.split), noise);
+  std::printf("%s on %lld %s images of %s, %s noise\n", options.experiment.c_str(),
+              number(result.images), name_of(options.split), printable(images.name).c_str(), noise);
   std::printf("exact NLL: %.2f +- %.2f nats per image, %.4f bits/dim\n", result.nll,
               result.standard_error, bits);
-  std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
+  if (images.comparable) std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
 }
 
 void sample_checkpoint(const SampleCommand& command) {
@@ -129,7 +153,7 @@ void sample_checkpoint(const SampleCommand& command) {
 
 void reconstruct_images(const ReconstructCommand& command) {
   const Loaded loaded = load_model(command);
-  const ImageSet images = load_images(command, loaded);
+  const ImageSet images = load_images(command, command, loaded).set;
   const Inverse inverse = choose_inverse(command, loaded.model, command.inverse);
   std::vector<std::uint32_t> first(std::min(command.count, images.count()));
   std::iota(first.begin(), first.end(), 0u);

@@ -8,6 +8,8 @@
 
 #include "apps/augment.h"
 #include "apps/io/datasets.h"
+#include "apps/io/json_events.h"
+#include "apps/io/quote.h"
 #include "apps/nearest.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -20,7 +22,7 @@ T parse(const std::string& key, const std::string& text) {
   } else if constexpr (std::is_same_v<T, bool>) {
     if (text == "true" || text == "1") return true;
     if (text == "false" || text == "0") return false;
-    fail(key, "expected true or false, got '", text, "'");
+    fail(key, "expected true or false, got ", quote(text, '\''));
   } else {
     std::size_t used = 0;
     try {
@@ -29,8 +31,8 @@ T parse(const std::string& key, const std::string& text) {
       if (used == text.size()) return value;
     } catch (const std::exception&) {  // not a number, or out of range: said below
     }
-    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number", ", got '",
-         text, "'");
+    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number", ", got ",
+         quote(text, '\''));
   }
 }
 
@@ -43,7 +45,7 @@ T parse(const std::string& key, const std::string& text) {
     known += (known.empty() ? "" : ", ") + name;
     names.push_back(name);
   });
-  fail("--set", "unknown key '", key, "', did you mean '", nearest(key, names),
+  fail("--set", "unknown key ", quote(key, '\''), ", did you mean '", nearest(key, names),
        "'? Known: ", known);
 }
 
@@ -56,7 +58,7 @@ void require_one_of(const char* key, const std::string& value,
   std::string list;
   for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
   require(std::count(allowed.begin(), allowed.end(), value), key, "one of " + list,
-          "'" + value + "'");
+          quote(value, '\''));
 }
 
 }  // namespace
@@ -138,14 +140,48 @@ std::string to_json(const Config& config,
   return json.dump(2) + "\n";
 }
 
+namespace {
+
+// The members of a flat JSON object, as text.
+class Members : public JsonHandler {
+ public:
+  std::map<std::string, std::string> all;
+  bool is_object() const { return is_object_; }
+
+  void value(JsonKind kind, const std::string& text) override {
+    const bool nested = kind == JsonKind::object || kind == JsonKind::array;
+    if (depth_ == 0) is_object_ = kind == JsonKind::object;
+    if (depth_ == 0 && !is_object_) throw Error("not a JSON object");
+    if (depth_ == 1 && nested)
+      fail(printable(key_.substr(0, 40)), "expected text, a number, true or false, got a JSON ",
+           name_of(kind));
+    if (depth_ == 1 && !all.emplace(key_, text).second)
+      fail(printable(key_.substr(0, 40)), "occurs twice, expected once");
+    depth_ += nested;
+  }
+  void key(const std::string& text) override { key_ = text; }
+  void end() override { --depth_; }
+
+ private:
+  int depth_ = 0;
+  bool is_object_ = false;
+  std::string key_;
+};
+
+}  // namespace
+
+std::map<std::string, std::string> members_of_json(const std::string& text) {
+  Members members;
+  if (read_json(text, members) || !members.is_object()) throw Error("not a JSON object");
+  return std::move(members.all);
+}
+
 Config config_from_json(const std::string& where, const std::string& text) try {
-  const auto json = nlohmann::ordered_json::parse(text, nullptr, false);
-  if (!json.is_object()) throw Error("not a JSON object");
+  const auto members = members_of_json(text);
   Config config;
   Config::visit(config, [&]<class T>(const char* key, T& field, const char*) {
-    if (!json.contains(key)) return;
-    const auto& value = json.at(key);
-    field = parse<T>(key, value.is_string() ? value.template get<std::string>() : value.dump());
+    if (const auto found = members.find(key); found != members.end())
+      field = parse<T>(key, found->second);
   });
   validate(config);
   return config;

@@ -2,6 +2,7 @@
 // --set reaches.
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,5 +95,9 @@ void validate(const Config& config);
 std::string to_json(const Config& config,
                     const std::vector<std::pair<std::string, std::string>>& extra = {});
 Config config_from_json(const std::string& where, const std::string& text);
+
+// The members of a flat JSON object, numbers and flags as they are written. Throws an Error for
+// anything else: a list or an object within it, a name that occurs twice.
+std::map<std::string, std::string> members_of_json(const std::string& text);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

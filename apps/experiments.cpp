@@ -2,6 +2,8 @@
 
 #include <numbers>
 
+#include "apps/io/datasets.h"
+#include "apps/io/quote.h"
 #include "apps/nearest.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -109,8 +111,12 @@ const Experiment& find_experiment(const std::string& name) {
     names.push_back(experiment.config.experiment);
     if (names.back() == name) return experiment;
   }
-  fail("experiment", "there is no '", name, "'; did you mean '", nearest(name, names),
+  fail("experiment", "there is no ", quote(name, '\''), "; did you mean '", nearest(name, names),
        "'? 'snf list' shows all");
+}
+
+bool is_comparable(const Experiment& experiment, const ImageSplits& images) {
+  return images.published && images.name == title_of(experiment.config.dataset);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "apps/config.h"
+#include "apps/io/images.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -17,5 +18,8 @@ struct Experiment {
 const std::vector<Experiment>& experiments();
 // Fails for an unknown name and suggests the nearest.
 const Experiment& find_experiment(const std::string& name);
+
+// Whether the paper's figures may stand beside results on these images: they are its data set.
+bool is_comparable(const Experiment& experiment, const ImageSplits& images);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

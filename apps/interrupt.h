@@ -2,12 +2,14 @@
 #pragma once
 
 #include <csignal>
+#include <iterator>
 
 #include "engine/real.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// While it lives, the first SIGINT or SIGTERM is only noted; a second one kills as usual.
+// While it lives, the first SIGINT, SIGTERM or SIGHUP is only noted; a second one kills as usual.
+// What was ignored before stays ignored: SIGINT of a background job, SIGHUP under nohup.
 class Interrupt {
  public:
   Interrupt();
@@ -19,8 +21,9 @@ class Interrupt {
   static int exit_code() { return 128 + signal_number(); }  // the shell's: 130 for Ctrl-C
 
  private:
+  static constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
   static int signal_number();
-  struct sigaction before_int_, before_term_;
+  struct sigaction before_[std::size(signals)];
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -46,8 +46,9 @@ double standard_deviation(const Tensor& x) {
 // products that each layer needs.
 class Builder {
  public:
-  Builder(const Config& config, const ImageShape& image)
-      : c_(config), C_(image.channels), H_(image.height), W_(image.width) {
+  Builder(const Config& config, const ImageShape& image,
+          const std::optional<ParameterBudget>& budget)
+      : c_(config), budget_(budget), C_(image.channels), H_(image.height), W_(image.width) {
     const double a = c_.logit_alpha;
     add<Dequantization>();
     add<Normalization>(0.0, 256.0);
@@ -81,10 +82,12 @@ class Builder {
       for (Index i = 0; i < c_.block_size; ++i) {
         add<ActNorm>(C_);
         convolution();
+        claim_coupling();
         add<Coupling>(C_, c_.width, random());
         count_coupling();
       }
       if (block == c_.num_blocks - 1) continue;
+      claim_coupling();
       add<SplitPrior>(C_, c_.width, random());
       count_coupling();
       C_ /= 2;
@@ -100,6 +103,19 @@ class Builder {
   template <class Layer, class... Arguments>
   void add(Arguments&&... arguments) {
     layers.push_back(std::make_unique<Layer>(std::forward<Arguments>(arguments)...));
+  }
+
+  // Before a layer of at least so many parameters is made.
+  void claim(Index parameters) {
+    claimed_ += parameters;
+    if (budget_ && claimed_ > budget_->values)
+      fail(budget_->file, "its tensors hold ", budget_->values,
+           " values, but the model of its configuration has at least ", claimed_,
+           "; no memory was asked for; is the file damaged?");
+  }
+
+  void claim_coupling() {
+    claim(c_.width * (C_ / 2) * 9 + c_.width * c_.width + C_ * c_.width * 9);
   }
 
   // Of the layer that comes next.
@@ -131,6 +147,7 @@ class Builder {
     constexpr Index bins = 5;
     constexpr Real spread = 0.01;
     const Random r = random();
+    claim(C_ * H_ * W_ * (3 * bins - 1));
     add<SplineActivation>(normal(r, 0, {1, C_, H_, W_, bins}) * spread,
                           normal(r, 1, {1, C_, H_, W_, bins}) * spread,
                           normal(r, 2, {1, C_, H_, W_, bins - 1}) * spread);
@@ -139,6 +156,7 @@ class Builder {
   // The authors' initial values: W = I and a bias as wide as the entries of that matrix; or, for
   // the relative gradient, a random orthogonal W and no bias. R = W^T, the inverse of both.
   void linear(Index D, const Random& r) {
+    claim(D * D);
     const bool orthogonal = c_.init == "orthogonal";
     const Tensor W = orthogonal ? random_orthogonal(D, r) : Tensor::identity(D);
     const double spread = std::sqrt((1 - 1.0 / D) / D);
@@ -157,6 +175,7 @@ class Builder {
     const Index K = c_.kernel_size;
     const Random r = random();
     const Shape shape{C_, C_, K, K};
+    claim(shape.size());
     const double gain = 0.01, fan = static_cast<double>(C_ * K * K);
     const Tensor noise = normal(r, 1, shape) * (gain * std::sqrt(1 / fan));  // Xavier's normal
     Tensor W = noise;
@@ -176,6 +195,7 @@ class Builder {
   }
 
   void convolution() {
+    claim(C_ * C_);
     if (c_.layer == "emerging") {
       add<Emerging>(C_, random());
       count_conv(3, {C_, C_, 1, 1});
@@ -213,6 +233,8 @@ class Builder {
   static constexpr std::size_t preprocessing_layers = 4;
 
   const Config& c_;
+  const std::optional<ParameterBudget>& budget_;
+  Index claimed_ = 0;
   Index C_, H_, W_;
   Shape latent_;
 };
@@ -224,16 +246,18 @@ ImageShape image_shape_of(const std::string& dataset) {
   return {3, 32, 32};
 }
 
-Model::Parts Model::build(const Config& config, const ImageShape& image) {
-  Builder builder(config, image);
+Model::Parts Model::build(const Config& config, const ImageShape& image,
+                          const std::optional<ParameterBudget>& budget) {
+  Builder builder(config, image, budget);
   if (config.architecture == "fc") builder.fully_connected();
   if (config.architecture == "cnn") builder.convolutions();
   if (config.architecture == "glow") builder.glow();
   return {std::move(builder.layers), builder.latent(), builder.products};
 }
 
-Model::Model(const Config& config, const ImageShape& image)
-    : Model(build(config, image), config, image) {}
+Model::Model(const Config& config, const ImageShape& image,
+             const std::optional<ParameterBudget>& budget)
+    : Model(build(config, image, budget), config, image) {}
 
 Model::Model(Parts parts, const Config& config, const ImageShape& image)
     : image_(image),

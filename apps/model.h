@@ -1,6 +1,8 @@
 // The model that a configuration describes.
 #pragma once
 
+#include <optional>
+
 #include "apps/config.h"
 #include "flows/density.h"
 #include "flows/sequential.h"
@@ -23,13 +25,21 @@ struct NecessaryProducts {
   }
 };
 
+// How many values a file can give to a model, at most.
+struct ParameterBudget {
+  std::string file;
+  Index values;
+};
+
 // A flow over images with pixels 0..255: dequantize, normalize to (0, 1), squeeze into
 // (a, 1 - a), logit, and from index 4 on the configuration's layers, with the names and in the
 // order of the authors' code, whose state_dicts load.
 class Model {
  public:
-  // Fails when the images cannot be squeezed as often as the configuration asks.
-  Model(const Config& config, const ImageShape& image);
+  // Fails when the images cannot be squeezed as often as the configuration asks; and, before a
+  // layer is made, when it and those before it have more parameters than the budget.
+  Model(const Config& config, const ImageShape& image,
+        const std::optional<ParameterBudget>& budget = {});
 
   Sequential& flow() { return *flow_; }
   const Sequential& flow() const { return *flow_; }
@@ -45,7 +55,8 @@ class Model {
  private:
   struct Parts;
   Model(Parts parts, const Config& config, const ImageShape& image);
-  static Parts build(const Config& config, const ImageShape& image);
+  static Parts build(const Config& config, const ImageShape& image,
+                     const std::optional<ParameterBudget>& budget);
 
   ImageShape image_;
   bool has_learned_inverse_, objective_is_likelihood_;

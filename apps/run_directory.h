@@ -8,6 +8,8 @@
 //   reconstruction.png              input, inverse, difference
 //   filters/layer_NN.png            kernels of self-normalizing convolutions
 //   curve.png                       NLL against epochs
+//   elapsed.json                    time that the unfinished epoch has taken so far
+//   lock                            locked while a process trains here; its number is in it
 #pragma once
 
 #include <filesystem>
@@ -29,15 +31,61 @@ struct RunDirectory {
   std::filesystem::path reconstruction() const { return root / "reconstruction.png"; }
   std::filesystem::path filters() const { return root / "filters"; }
   std::filesystem::path curve() const { return root / "curve.png"; }
+  std::filesystem::path elapsed() const { return root / "elapsed.json"; }
+  std::filesystem::path lock() const { return root / "lock"; }
 
-  // Makes the directories and removes what an interrupted write left behind. Throws an Error that
-  // names the directory and the reason.
+  // Makes the directories. Throws an Error that names this one and the reason.
+  void make() const;
+  // Also removes what an interrupted write left behind: of this process's, so it holds the lock.
   void prepare() const;
 };
 
-// The configuration, and where the data came from.
-void save_config(const RunDirectory& run, const Config& config, const std::filesystem::path& data);
+// That one process trains in a directory. The kernel frees it with the process, however that ends.
+// On a file system that cannot lock files, nobody is kept out.
+class RunLock {
+ public:
+  // Of a directory where a process has trained before: nothing is changed. No lock where there was
+  // none. Throws an Error that names the process which trains there.
+  static std::optional<RunLock> of_existing(const RunDirectory& run);
+  // In any case. The directory exists.
+  static RunLock make(const RunDirectory& run);
+
+  RunLock(RunLock&& other) noexcept;
+  RunLock& operator=(RunLock&&) = delete;
+  ~RunLock();
+
+  void write_process_number() const;  // for the message above
+
+ private:
+  explicit RunLock(int descriptor) : descriptor_(descriptor) {}
+  static RunLock lock(const RunDirectory& run, int descriptor);
+  int descriptor_;
+};
+
+// What config.json says beside the configuration. Both are the user's to read, no more: whatever
+// decides over the outcome of a run is in its checkpoints.
+struct RunNotes {
+  std::filesystem::path data;            // where the images are, from the directory
+  std::filesystem::path directory = {};  // in which the program was called; absolute
+  // "0.0001 from the start, 0.0005 since epoch 4": where --resume changed it.
+  std::string learning_rates = {};
+};
+
+void save_config(const RunDirectory& run, const Config& config, const RunNotes& notes);
 Config load_config(const RunDirectory& run);
+// Empty where the file says nothing, or is not there.
+RunNotes load_notes(const RunDirectory& run);
+// The images' directory of a run, if it is still there.
+std::optional<std::filesystem::path> data_of(const RunNotes& notes);
+
+// The time that an epoch's first steps took, in a file beside the checkpoint that was saved after
+// them: equal runs make equal checkpoints. None where the file is of other steps, or missing.
+struct Elapsed {
+  double seconds = 0;       // since the epoch began, without breaks
+  double step_seconds = 0;  // of that, in its steps
+};
+void save_elapsed(const RunDirectory& run, Index epoch, Index batch, const Elapsed& elapsed);
+std::optional<Elapsed> load_elapsed(const RunDirectory& run, Index epoch, Index batch);
 
 struct EpochMetrics {
   Index epoch = 0;                 // from 1
@@ -54,7 +102,8 @@ struct EpochMetrics {
 class MetricsTable {
  public:
   // Goes on after epoch `last_epoch`: later rows of an existing table are dropped, for they are
-  // newer than the checkpoint. 0: a new table. Nothing is written before the first append().
+  // newer than the checkpoint, and so is half a row at its end. 0: a new table. Nothing is written
+  // before the first append(). Throws an Error naming the line that is no row of such a table.
   MetricsTable(std::filesystem::path path, Index last_epoch);
   void append(const EpochMetrics& row);
 

@@ -13,6 +13,7 @@
 #include "apps/commands.h"
 #include "apps/experiments.h"
 #include "apps/io/datasets.h"
+#include "apps/io/quote.h"
 #include "apps/nearest.h"
 #include "apps/timescaling_figure.h"
 #include "apps/train.h"
@@ -182,7 +183,10 @@ void add_train(CLI::App& app, TrainOptions& options) {
   field("--limit-batches", "limit_batches", "N", "training steps per epoch at most; 0: all");
   train.assignments(options.assignments,
                     "fields of the configuration, see below; also KEY=VALUE,KEY=VALUE");
-  train.flag("--resume", options.resume, "go on with the run in --out");
+  train.flag("--resume", options.resume,
+             "go on with the run in --out, with another --lr if you like");
+  train.number<double>("--save-every", "MINUTES", options.save_minutes, 0, 1e6,
+                       "a checkpoint within an epoch after so long, too; 0: none", "5");
   train.flag("--profile", options.profile, "at the end, time, calls and bytes of each op");
   train.flag("--quiet", options.quiet, "print errors only");
   train->footer(keys_of_set());
@@ -281,9 +285,10 @@ void add_timescaling(CLI::App& app, TimescalingOptions& options) {
 
 // ---- From the command line to an exit code ----------------------------------------------------
 
+// The line may hold names from a file, which must not speak to the terminal.
 int say(int code, std::string line) {
   std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "snf: %s\n", line.c_str());
+  std::fprintf(stderr, "snf: %s\n", printable(line).c_str());
   return code;
 }
 
@@ -342,6 +347,7 @@ int run(int argc, char** argv) try {
     return explain(app, error);
   }
   if (app.got_subcommand("train")) {
+    std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends no training
     train_options.program = argv[0];
     if (train_options.out.empty())
       train_options.out = std::filesystem::path("runs") / train_options.experiment;

@@ -12,12 +12,14 @@
 #include "apps/io/curve.h"
 #include "apps/io/datasets.h"
 #include "apps/io/png.h"
+#include "apps/io/quote.h"
 #include "apps/pictures.h"
 #include "apps/profile_table.h"
 #include "apps/progress.h"
 #include "apps/run_directory.h"
 #include "apps/step.h"
 #include "apps/training_log.h"
+#include "ops/matmul.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -35,7 +37,7 @@ Config assigned(Config config, const TrainOptions& options) {
   return config;
 }
 
-// A run goes on as it began: only how far it goes may change.
+// A run goes on as it began: only how far it goes and how fast it learns may change.
 Config resumed_config(const TrainOptions& options, const Experiment& experiment,
                       const Checkpoint& checkpoint, const RunDirectory& run) {
   Config begun = config_of(checkpoint, experiment);
@@ -43,7 +45,7 @@ Config resumed_config(const TrainOptions& options, const Experiment& experiment,
   const Config asked = assigned(begun, options);
   for (const auto& [key, value] : options.assignments) {
     const std::string was = field_as_text(begun, key), is = field_as_text(asked, key);
-    if (key != "epochs" && was != is)
+    if (key != "epochs" && key != "lr" && was != is)
       fail(key, "this run began with ", was, ", --resume asks for ", is,
            "; leave it out, or begin a new run with another --out");
   }
@@ -54,15 +56,39 @@ ImageShape shape_of(const ImageSet& images) {
   return {images.channels, images.height, images.width};
 }
 
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run) {
+bool has_file(const fs::path& path) {
   std::error_code ignored;
-  const bool exists = fs::exists(run.last(), ignored);
-  if (!options.resume && exists)
+  return fs::exists(path, ignored);
+}
+
+void refuse_existing_run(const RunDirectory& run) {
+  if (has_file(run.last()) || has_file(run.best()))
     fail(run.root.string(), "holds a run already; go on with --resume, or choose another --out");
-  if (!options.resume) return {};
-  if (!exists)
-    fail(run.last().string(), "no such checkpoint: there is nothing to resume; leave --resume out");
-  return load_checkpoint(run.last(), options.experiment);
+}
+
+// The best one is saved when its epoch's steps are done: it holds all that the last one would.
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run) {
+  if (!options.resume) {
+    refuse_existing_run(run);
+    return {};
+  }
+  if (has_file(run.last()) || !has_file(run.best())) {
+    if (!has_file(run.last()))
+      fail(run.last().string(),
+           "no such checkpoint: there is nothing to resume; leave --resume out");
+    return load_checkpoint(run.last(), options.experiment);
+  }
+  std::optional<Checkpoint> best(load_checkpoint(run.best(), options.experiment));
+  std::fprintf(stderr, "%s is missing: going on from %s\n", run.last().c_str(), run.best().c_str());
+  return best;
+}
+
+// Where the images are: as asked for, or as the run had them.
+fs::path find_data(const TrainOptions& options, const RunDirectory& run, const Config& config) {
+  if (!options.data.empty()) return options.data;
+  const std::optional<fs::path> as_before =
+      options.resume ? data_of(load_notes(run)) : std::nullopt;
+  return as_before.value_or(default_directory(config.dataset));
 }
 
 Index steps_per_epoch(const Config& config, const ImageSet& images) {
@@ -81,7 +107,7 @@ std::vector<std::uint32_t> training_order(const Config& config, Index images, In
 }
 
 // As one word for a shell.
-std::string quoted(const std::string& text) {
+std::string shell_word(const std::string& text) {
   if (text.find_first_of(" \t\n'\"\\$&|;<>()*?[]#~`!{}") == text.npos) return text;
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
@@ -95,6 +121,9 @@ class Training {
 
  private:
   void go_on();
+  void warn_of_another_kernel() const;
+  void begin();
+  RunNotes notes() const;
   bool run_epoch();  // false: interrupted
   bool run_steps();
   struct Batch {
@@ -104,14 +133,16 @@ class Training {
   Batch load_batch() const;
   void run_step(const Batch& batch);
   EpochMetrics evaluate_epoch();
+  bool is_best(double validation_nll) const;
   double exact_nll(const ImageSet& images, Split split) const;
   Diverged diverged(const std::string& where, const Error& cause) const;
-  void save_pictures();
+  void save_pictures(Index epoch);
   template <class Action>
-  void draw(const Action& action);
-  void save(const fs::path& path) const {
-    save_checkpoint(path, config_, model_, *optimizer_, position_);
-  }
+  void draw(Index epoch, const Action& action);
+  void save(const fs::path& path);
+  void save_within_epoch();
+  bool save_is_due() const;
+  Elapsed elapsed() const;
   void stop();
 
   Index epoch() const { return position_.epoch + 1; }  // the one that is running
@@ -120,6 +151,7 @@ class Training {
   const TrainOptions& options_;
   const Experiment& experiment_;
   const RunDirectory run_;
+  std::optional<RunLock> lock_;
   const std::optional<Checkpoint> checkpoint_;  // that we go on from
   const Config config_;
   const fs::path data_;
@@ -127,11 +159,15 @@ class Training {
   const Index steps_per_epoch_, warmup_steps_;
   const Model model_;
   const std::unique_ptr<Optimizer> optimizer_;
-  const TrainingLog log_;
+  TrainingLog log_;
   Position position_;
   std::optional<MetricsTable> metrics_;
   std::optional<Progress> progress_;
   std::vector<std::uint32_t> order_;  // of the training images in this epoch
+  // Of this epoch: what it took before it was interrupted, if that is known, and when it went on.
+  std::optional<Elapsed> elapsed_before_ = Elapsed{};
+  Clock::time_point epoch_start_, last_save_ = Clock::now();
+  double save_seconds_ = 0;  // that the last checkpoint took to write
   double learning_rate_ = 0;
   Profile profile_;
   Index profiled_steps_ = 0;
@@ -142,42 +178,67 @@ Training::Training(const TrainOptions& options)
     : options_(options),
       experiment_(find_experiment(options.experiment)),
       run_{options.out},
+      lock_(RunLock::of_existing(run_)),
       checkpoint_(find_checkpoint(options, run_)),
       config_(checkpoint_ ? resumed_config(options, experiment_, *checkpoint_, run_)
                           : assigned(experiment_.config, options)),
-      data_(options.data.empty() ? default_directory(config_.dataset) : options.data),
+      data_(find_data(options, run_, config_)),
       images_(load_dataset(config_.dataset, data_)),
       steps_per_epoch_(steps_per_epoch(config_, images_.train)),
       warmup_steps_(std::llround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_))),
-      model_(config_, shape_of(images_.train)),
+      model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
+                         : Model(config_, shape_of(images_.train))),
       optimizer_(make_optimizer(config_, model_)),
-      log_(experiment_, model_, options.quiet) {
-  position_.data_checksum = checksum(images_.train);
+      log_(experiment_, model_, images_, options.quiet) {
+  position_.data_checksum = images_.train_checksum;
+  position_.validation_checksum = images_.validation_checksum;
+  position_.test_checksum = images_.test_checksum;
   if (checkpoint_) go_on();
 }
 
 void Training::go_on() {
-  const Position position = position_of(*checkpoint_);
-  if (position.data_checksum != position_.data_checksum)
-    fail(data_.string(), "not the images that this run began with; name theirs with --data");
-  if (position.epoch < 0 || position.batch < 0 || position.batch >= steps_per_epoch_)
+  Position position = position_of(*checkpoint_);
+  const auto differ = [](std::optional<std::uint32_t> was, std::optional<std::uint32_t> is) {
+    return was && was != is;
+  };
+  const char* others = position.data_checksum != position_.data_checksum ? ""
+                       : differ(position.validation_checksum, position_.validation_checksum)
+                           ? "validation "
+                       : differ(position.test_checksum, position_.test_checksum) ? "test "
+                                                                                 : nullptr;
+  if (others)
+    fail(data_.string(), "not the ", others,
+         "images that this run began with; name theirs with --data");
+  // A checkpoint of the best model is saved between the last step and the end of its epoch.
+  const bool evaluated = position.best_epoch == position.epoch + 1;
+  if (position.batch > steps_per_epoch_ || (position.batch == steps_per_epoch_ && !evaluated))
     fail(checkpoint_->name, "epoch ", position.epoch, ", step ", position.batch,
          " is no place in epochs of ", steps_per_epoch_, " steps");
   restore(model_, *checkpoint_);
   restore(*optimizer_, *checkpoint_);
+  position.validation_checksum = position_.validation_checksum;
+  position.test_checksum = position_.test_checksum;
   position_ = position;
+  if (position_.batch > 0) elapsed_before_ = load_elapsed(run_, position_.epoch, position_.batch);
+  warn_of_another_kernel();
+}
+
+void Training::warn_of_another_kernel() const {
+  const std::optional<std::string> before = blas_kernel_of(*checkpoint_);
+  if (before && *before != blas_kernel())
+    std::fprintf(stderr,
+                 "warning: this run was made with OpenBLAS's kernels for %s, here they are those "
+                 "for %s: it goes on, but not with the same bits\n",
+                 quote(*before).c_str(), blas_kernel().c_str());
 }
 
 int Training::run() {
   if (position_.epoch >= config_.epochs) {
+    if (!has_file(run_.samples(position_.epoch))) save_pictures(position_.epoch);
     log_.nothing_to_do(run_, config_.epochs);
     return 0;
   }
-  run_.prepare();
-  save_config(run_, config_, data_);
-  if (!checkpoint_) save(run_.last());
-  metrics_.emplace(run_.metrics(), position_.epoch);
-  log_.head(images_, steps_per_epoch_, run_);
+  begin();
   const Interrupt interrupt;
   progress_.emplace(steps_done(), config_.epochs * steps_per_epoch_, options_.quiet);
   bool finished = true;
@@ -192,23 +253,59 @@ int Training::run() {
   return finished ? 0 : Interrupt::exit_code();
 }
 
+// From here on, files are written.
+void Training::begin() {
+  const RunNotes before = notes();
+  metrics_.emplace(run_.metrics(), position_.epoch);
+  run_.make();
+  if (!lock_) lock_.emplace(RunLock::make(run_));
+  run_.prepare();
+  if (!checkpoint_) refuse_existing_run(run_);  // which another process may have begun meanwhile
+  save_config(run_, config_, before);
+  const bool unsaved = !checkpoint_ || !has_file(run_.last()) ||
+                       config_.lr != config_of(*checkpoint_, experiment_).lr;
+  if (unsaved) save(run_.last());
+  lock_->write_process_number();
+  log_.head(steps_per_epoch_, run_);
+  // A run that was killed just after an epoch's checkpoint lacks its pictures.
+  if (position_.batch == 0 && position_.epoch > 0 && !has_file(run_.samples(position_.epoch)))
+    save_pictures(position_.epoch);
+}
+
+RunNotes Training::notes() const {
+  std::error_code ignored;
+  RunNotes notes{data_, fs::current_path(ignored)};
+  if (!checkpoint_) return notes;
+  notes.learning_rates = load_notes(run_).learning_rates;
+  const std::string was = field_as_text(load_config(run_), "lr"), is = field_as_text(config_, "lr");
+  if (was == is) return notes;
+  if (notes.learning_rates.empty()) notes.learning_rates = was + " from the start";
+  notes.learning_rates += ", " + is + " since epoch " + std::to_string(epoch());
+  if (position_.batch > 0) notes.learning_rates += " after step " + std::to_string(position_.batch);
+  return notes;
+}
+
 bool Training::run_epoch() {
-  const auto start = Clock::now();
-  const Index first_step = position_.batch;
+  epoch_start_ = Clock::now();
+  const Index first_step = elapsed_before_ ? 0 : position_.batch;
   order_ = training_order(config_, images_.train.count(), epoch());
   if (!run_steps()) return false;
-  const double step_seconds = seconds_since(start);
+  const double step_seconds = elapsed().step_seconds;
+  const Index steps = steps_per_epoch_ - first_step;  // that were timed
   EpochMetrics row = evaluate_epoch();
-  row.ms_per_step = 1000 * step_seconds / static_cast<double>(steps_per_epoch_ - first_step);
-  row.seconds = seconds_since(start);
+  row.ms_per_step = steps > 0 ? 1000 * step_seconds / static_cast<double>(steps) : 0;
+  row.seconds = elapsed().seconds;
   metrics_->append(row);
-  save_pictures();
   position_.epoch += 1;
   position_.batch = 0;
   position_.objective_sum = position_.reconstruction_sum = 0;
   save(run_.last());
+  elapsed_before_ = Elapsed{};
+  std::error_code ignored;
+  fs::remove(run_.elapsed(), ignored);
   progress_->clear();
   log_.row(row, config_.epochs);
+  save_pictures(row.epoch);
   return true;
 }
 
@@ -222,9 +319,35 @@ bool Training::run_steps() {
     run_step(load_batch());
     trace_work("end of the step");
     ++profiled_steps_;
+    if (position_.batch < steps_per_epoch_ && save_is_due()) save_within_epoch();
   }
   profiled_seconds_ += seconds_since(start);
   return !interrupted;
+}
+
+// Its steps come first: before the evaluation, both are the same.
+Elapsed Training::elapsed() const {
+  const Elapsed before = elapsed_before_.value_or(Elapsed{});
+  const double now = seconds_since(epoch_start_);
+  return {before.seconds + now, before.step_seconds + now};
+}
+
+void Training::save(const fs::path& path) {
+  const auto start = Clock::now();
+  save_checkpoint(path, config_, model_, *optimizer_, position_);
+  last_save_ = Clock::now();
+  save_seconds_ = seconds_since(start);
+}
+
+// At most a hundredth of the time goes into it.
+bool Training::save_is_due() const {
+  const double wait = std::max(60 * options_.save_minutes, 100 * save_seconds_);
+  return options_.save_minutes > 0 && seconds_since(last_save_) >= wait;
+}
+
+void Training::save_within_epoch() {
+  save(run_.last());
+  if (elapsed_before_) save_elapsed(run_, position_.epoch, position_.batch, elapsed());
 }
 
 Training::Batch Training::load_batch() const {
@@ -262,13 +385,19 @@ EpochMetrics Training::evaluate_epoch() {
   row.reconstruction_loss = position_.reconstruction_sum / static_cast<double>(steps_per_epoch_);
   row.learning_rate = learning_rate_;
   row.validation_nll = exact_nll(images_.validation, Split::validation);
-  if (position_.best_epoch > 0 && !(row.validation_nll < position_.best_nll)) return row;
+  if (!is_best(row.validation_nll)) return row;
   row.test_nll = exact_nll(images_.test, Split::test);
   position_.best_epoch = row.epoch;
   position_.best_nll = row.validation_nll;
   position_.best_test_nll = *row.test_nll;
   save(run_.best());
   return row;
+}
+
+// Also when this epoch was found to be the best already, before it was interrupted.
+bool Training::is_best(double validation_nll) const {
+  return position_.best_epoch == 0 || position_.best_epoch == epoch() ||
+         validation_nll < position_.best_nll;
 }
 
 double Training::exact_nll(const ImageSet& images, Split split) const try {
@@ -285,41 +414,45 @@ Diverged Training::diverged(const std::string& where, const Error& cause) const 
                   "; the last good checkpoint is kept: " + run_.last().string());
 }
 
-// The inverse of a deep model in its youth may leave the range of numbers: that costs a picture,
-// but is no reason to stop.
+// A picture costs a warning, and is no reason to stop: the inverse of a deep model in its youth may
+// leave the range of numbers, and files may be in the way.
 template <class Action>
-void Training::draw(const Action& action) try {
+void Training::draw(Index epoch, const Action& action) try {
   action();
-} catch (const NotFinite& error) {
-  progress_->clear();
-  std::fprintf(stderr, "epoch %lld, a picture is left out: %s\n", static_cast<long long>(epoch()),
-               error.what());
+} catch (const std::exception& error) {
+  if (progress_) progress_->clear();
+  std::fprintf(stderr, "epoch %lld, a picture is left out: %s\n", static_cast<long long>(epoch),
+               printable(error.what()).c_str());
 }
 
-void Training::save_pictures() {
-  draw([&] { save_samples(run_.samples(epoch()), model_, {}); });
+// The samples come last: where they are, the others are too.
+void Training::save_pictures(Index epoch) {
   std::vector<std::uint32_t> first(std::min<Index>(10, images_.validation.count()));
   std::iota(first.begin(), first.end(), 0u);
-  draw([&] {
+  draw(epoch, [&] {
     save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
   });
-  plot_curve(run_.metrics(), run_.curve(), options_.experiment,
-             experiment_.paper_nll
-                 ? std::optional(ReferenceLine{*experiment_.paper_nll,
-                                               "paper, converged: " + experiment_.paper})
-                 : std::nullopt);
-  save_filters(run_.filters(), model_);
+  const bool comparable = is_comparable(experiment_, images_);
+  draw(epoch, [&] {
+    plot_curve(run_.metrics(), run_.curve(), options_.experiment + " on " + images_.name,
+               comparable && experiment_.paper_nll
+                   ? std::optional(ReferenceLine{*experiment_.paper_nll,
+                                                 "paper, converged: " + experiment_.paper})
+                   : std::nullopt);
+  });
+  draw(epoch, [&] { save_filters(run_.filters(), model_); });
+  draw(epoch, [&] { save_samples(run_.samples(epoch), model_, {}); });
 }
 
 void Training::stop() {
-  save(run_.last());
+  save_within_epoch();
   progress_->clear();
   std::fprintf(stderr,
                "interrupted in epoch %lld after step %lld and saved; go on with:\n"
                "  %s train %s --data %s --out %s --resume\n",
                static_cast<long long>(epoch()), static_cast<long long>(position_.batch),
-               quoted(options_.program).c_str(), options_.experiment.c_str(), quoted(data_).c_str(),
-               quoted(options_.out).c_str());
+               shell_word(options_.program).c_str(), options_.experiment.c_str(),
+               shell_word(data_).c_str(), shell_word(options_.out).c_str());
 }
 
 }  // namespace

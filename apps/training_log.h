@@ -1,4 +1,5 @@
-// What a training run says on stdout: a head, one row per epoch, an end. Silent when quiet.
+// What a training run says on stdout: a head, one row per epoch, an end. Silent when quiet, and
+// from the first line on that cannot be written: that is one warning, and the run goes on.
 #pragma once
 
 #include "apps/checkpoint.h"
@@ -9,17 +10,21 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class TrainingLog {
  public:
-  TrainingLog(const Experiment& experiment, const Model& model, bool quiet)
-      : experiment_(experiment), model_(model), quiet_(quiet) {}
+  TrainingLog(const Experiment& experiment, const Model& model, const ImageSplits& images,
+              bool quiet)
+      : experiment_(experiment), model_(model), images_(images), quiet_(quiet) {}
 
-  void head(const ImageSplits& images, Index steps_per_epoch, const RunDirectory& run) const;
-  void row(const EpochMetrics& row, Index epochs) const;
-  void end(const Position& position, const RunDirectory& run) const;
-  void nothing_to_do(const RunDirectory& run, Index epochs) const;
+  void head(Index steps_per_epoch, const RunDirectory& run);
+  void row(const EpochMetrics& row, Index epochs);
+  void end(const Position& position, const RunDirectory& run);
+  void nothing_to_do(const RunDirectory& run, Index epochs);
 
  private:
+  void flush();
+
   const Experiment& experiment_;
   const Model& model_;
+  const ImageSplits& images_;
   bool quiet_;
 };
 

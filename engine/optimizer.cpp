@@ -46,7 +46,9 @@ std::vector<NamedSteps> Optimizer::other_steps() const {
 }
 
 void Optimizer::set_steps(Index steps, const std::vector<NamedSteps>& others) {
+  constexpr Index most = Index{1} << 53;  // as far as a double counts
   if (steps < 0) fail("optimizer", steps, " steps, expected at least 0");
+  if (steps > most) fail("optimizer", steps, " steps, expected at most ", most);
   std::vector<Index> missed(parameters_.size());
   for (const auto& [name, count] : others) {
     const auto named = [&name = name](const NamedParameter& other) { return other.name == name; };

@@ -113,4 +113,6 @@ Var matmul(const Operand<Var>& a, const Operand<Var>& b) {
                         const Tensor& g, Accumulator& into) { product_into(into, swap, At, g); }));
 }
 
+std::string blas_kernel() { return openblas_get_corename(); }
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -28,6 +28,8 @@ static const char* hint_for_writing(int error) {
       return "nothing was changed; choose a place you may write to";
     case EISDIR:
       return "expected a file name, found a directory";
+    case ELOOP:
+      return "its symbolic links lead nowhere";
     default:
       return "nothing was changed";
   }
@@ -75,22 +77,31 @@ class Descriptor {
   int fd_;
 };
 
+// Everything, or an Error naming `path`.
+void write_all(int fd, std::string_view bytes, const fs::path& path) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(fd, bytes.data(), bytes.size());
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_to_write(path);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
+  }
+}
+
 // A file in the making: without commit() it disappears.
 class Temporary {
  public:
-  explicit Temporary(const fs::path& path) : path_(path), fd_(create()) {}
+  // `old`: of the file that it will replace, if there is one.
+  Temporary(const fs::path& path, const struct stat* old) : path_(path), fd_(create()) {
+    if (!old) return;
+    // Both may fail, as where the file system knows no owners: the contents matter more.
+    std::ignore = fchown(fd_.get(), old->st_uid, old->st_gid);
+    std::ignore = fchmod(fd_.get(), old->st_mode & 0777);
+  }
   ~Temporary() {
     if (!committed_) unlink(temporary_.c_str());
   }
 
-  void write(std::string_view bytes) {
-    while (!bytes.empty()) {
-      const ssize_t written = ::write(fd_.get(), bytes.data(), bytes.size());
-      if (written < 0 && errno == EINTR) continue;
-      if (written < 0) fail_to_write(path_);
-      bytes.remove_prefix(static_cast<std::size_t>(written));
-    }
-  }
+  void write(std::string_view bytes) { write_all(fd_.get(), bytes, path_); }
 
   void commit() {
     if (fsync(fd_.get()) != 0 || !fd_.close()) fail_to_write(path_);
@@ -124,37 +135,80 @@ static void sync_directory_of(const fs::path& path) {
   if (directory.get() >= 0) fsync(directory.get());
 }
 
+// Where a chain of symbolic links ends, whether there is something or not.
+static fs::path end_of_links(const fs::path& path) {
+  constexpr int most = 40;  // as the kernel has it
+  fs::path end = path;
+  std::error_code error;
+  for (int links = 0; fs::is_symlink(end, error); ++links) {
+    errno = ELOOP;
+    if (links == most) fail_to_write(path);
+    end = end.parent_path() / fs::read_symlink(end, error);  // an absolute one replaces it
+  }
+  return end;
+}
+
+static void write_in_place(const fs::path& path, std::span<const std::string_view> parts) {
+  Descriptor fd(open(path.c_str(), O_WRONLY | O_TRUNC | O_NOCTTY | O_CLOEXEC));
+  if (fd.get() < 0) fail_to_write(path);
+  for (const std::string_view part : parts) write_all(fd.get(), part, path);
+  if (!fd.close()) fail_to_write(path);
+}
+
 void write_file_atomically(const fs::path& path, std::span<const std::string_view> parts) {
-  Temporary file(path);
+  const fs::path target = end_of_links(path);
+  struct stat found, linked;
+  const bool exists = stat(path.c_str(), &found) == 0;
+  // A descriptor in /proc looks like a link, whose text is not always the name of what is open.
+  const bool named = exists && lstat(target.c_str(), &linked) == 0 &&
+                     linked.st_dev == found.st_dev && linked.st_ino == found.st_ino;
+  if (exists && (!S_ISREG(found.st_mode) || !named)) return write_in_place(path, parts);
+  Temporary file(target, exists ? &found : nullptr);
   for (const std::string_view part : parts) file.write(part);
   file.commit();
-  sync_directory_of(path);
+  sync_directory_of(target);
 }
 
 void write_file_atomically(const fs::path& path, std::string_view contents) {
   write_file_atomically(path, std::span(&contents, 1));
 }
 
-// The descriptor and the size.
-static std::pair<int, std::uint64_t> open_to_read(const fs::path& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) fail_to_read(path);
-  struct stat info;
-  if (fstat(fd, &info) == 0) return {fd, static_cast<std::uint64_t>(info.st_size)};
-  const Descriptor closing(fd);
-  fail_to_read(path);
+static const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
 }
 
-std::string read_file(const fs::path& path) {
+// The descriptor and the size. Without blocking: a pipe that nobody writes to would wait for ever.
+static std::pair<int, std::uint64_t> open_to_read(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+  if (fd < 0) fail_to_read(path);
+  struct stat info;
+  const bool known = fstat(fd, &info) == 0;
+  if (known && S_ISREG(info.st_mode)) return {fd, static_cast<std::uint64_t>(info.st_size)};
+  const Descriptor closing(fd);
+  if (!known) fail_to_read(path);
+  fail(path.string(), "cannot read: expected a file, found ", kind_of(info.st_mode));
+}
+
+std::string read_file(const fs::path& path, std::uint64_t most) {
   const auto [number, size] = open_to_read(path);
   const Descriptor fd(number);
+  const auto check = [&](std::uint64_t bytes) {
+    if (bytes > most)
+      fail(path.string(), "found ", bytes, " bytes, expected at most ", most,
+           "; is this the right file?");
+  };
+  check(size);
   std::string contents(size + 1, '\0');  // one more shows the end
   for (std::size_t used = 0;;) {
     const ssize_t got = read(fd.get(), contents.data() + used, contents.size() - used);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_to_read(path);
     used += static_cast<std::size_t>(got);
-    if (got > 0 && used == contents.size()) contents.resize(2 * used);  // it grew, or is a pipe
+    check(used);
+    if (got > 0 && used == contents.size()) contents.resize(2 * used);  // it grew
     if (got == 0) {
       contents.resize(used);
       return contents;
@@ -166,19 +220,29 @@ OpenFile::OpenFile(const fs::path& path) : path_(path) {
   std::tie(fd_, size_) = open_to_read(path);
 }
 
-OpenFile::~OpenFile() { close(fd_); }
+OpenFile::OpenFile(OpenFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
 
-std::string OpenFile::read(std::uint64_t offset, std::size_t size) const {
-  std::string bytes(size, '\0');
-  for (std::size_t used = 0; used < size;) {
+OpenFile::~OpenFile() {
+  if (fd_ >= 0) close(fd_);
+}
+
+std::size_t OpenFile::read(std::uint64_t offset, std::span<char> to) const {
+  std::size_t used = 0;
+  while (used < to.size()) {
     const ssize_t got =
-        pread(fd_, bytes.data() + used, size - used, static_cast<off_t>(offset + used));
+        pread(fd_, to.data() + used, to.size() - used, static_cast<off_t>(offset + used));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) fail_to_read(path_);
-    if (got == 0) bytes.resize(used);
     if (got == 0) break;
     used += static_cast<std::size_t>(got);
   }
+  return used;
+}
+
+std::string OpenFile::read(std::uint64_t offset, std::size_t size) const {
+  std::string bytes(size, '\0');
+  bytes.resize(read(offset, bytes));
   return bytes;
 }
 

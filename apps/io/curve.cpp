@@ -128,14 +128,12 @@ static std::string make_script(const std::string& title, const Series& validatio
 }
 
 bool plot_curve(const std::filesystem::path& metrics_csv, const std::filesystem::path& png,
-                const std::string& title, const std::optional<ReferenceLine>& reference) try {
+                const std::string& title, const std::optional<ReferenceLine>& reference) {
   const std::vector<Row> rows = read_rows(metrics_csv);
   const Series validation = read_series(rows, "validation_nll");
   const Series test = read_series(rows, "test_nll");
   if (validation.empty() && test.empty()) return false;
   return draw_plot(make_script(title, validation, test, reference), png);
-} catch (const Error&) {
-  return false;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

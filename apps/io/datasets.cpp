@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <variant>
 
 #include "apps/io/atomic_file.h"
 #include "apps/io/idx.h"
 #include "apps/io/png_archive.h"
+#include "apps/io/quote.h"
 #include "engine/parallel.h"
 #include "engine/random.h"
 
@@ -23,6 +25,24 @@ static bool has_directory(const fs::path& path) {
 static bool has_file(const fs::path& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
+}
+
+// A script of the project by a path that leads to it from here: below the working directory, or
+// beside the directory of the build that this program runs from.
+static std::string path_of_script(const std::string& name) {
+  const fs::path script = fs::path("apps") / name;
+  if (has_file(script)) return script;
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  for (fs::path above = program.parent_path(); above.has_relative_path();
+       above = above.parent_path())
+    if (has_file(above / script)) return above / script;
+  return "the script " + script.string() + " in backflow's sources";
+}
+
+static std::string hint_of_script(const std::string& name, const fs::path& dir) {
+  return "fetch the data with: " + path_of_script(name) + " " + dir.string() +
+         "; or name their directory with --data";
 }
 
 static void check_directory(const fs::path& dir, const std::string& what, const std::string& hint) {
@@ -66,8 +86,10 @@ static ImageSplits load_idx_splits(const fs::path& dir, const std::string& what,
                                    const std::string& hint) {
   check_directory(dir, what, hint);
   const fs::path train_path = find_idx(dir, "train", hint), test_path = find_idx(dir, "t10k", hint);
-  ImageSplits splits{load_idx(train_path, mnist_parts, hint), {}, load_idx(test_path, 1, hint)};
-  const auto& [train, validation, test] = splits;
+  ImageSplits splits;
+  splits.train = load_idx(train_path, mnist_parts, hint);
+  splits.test = load_idx(test_path, 1, hint);
+  const ImageSet &train = splits.train, &test = splits.test;
   if (train.height != test.height || train.width != test.width)
     fail(dir.string(), "training images are ", train.height, " x ", train.width,
          ", test images are ", test.height, " x ", test.width, ", expected the same size; ", hint);
@@ -76,14 +98,15 @@ static ImageSplits load_idx_splits(const fs::path& dir, const std::string& what,
 }
 
 ImageSplits load_mnist(const fs::path& dir) {
-  return load_idx_splits(dir, "MNIST", "fetch the data with: apps/fetch_mnist.sh " + dir.string());
+  return load_idx_splits(dir, "MNIST", hint_of_script("fetch_mnist.sh", dir));
 }
 
 static ImageSplits load_fashion_mnist(const fs::path& dir) {
   return load_idx_splits(dir, "Fashion-MNIST",
                          "get the data with: apt-get install dataset-fashion-mnist, which puts it "
                          "into " +
-                             debians_fashion_mnist.string());
+                             debians_fashion_mnist.string() +
+                             "; or name their directory with --data");
 }
 
 // ---- CIFAR-10 ---------------------------------------------------------------------------------
@@ -150,7 +173,7 @@ static ImageSet load_batches(const fs::path& dir, const std::vector<std::string>
 }
 
 ImageSplits load_cifar10(const fs::path& dir) {
-  const std::string hint = "fetch the data with: apps/fetch_cifar10.sh " + dir.string();
+  const std::string hint = hint_of_script("fetch_cifar10.sh", dir);
   check_directory(dir, "CIFAR-10", hint);
   std::vector<std::string> training;
   for (Index i = 1; i <= 5; ++i) training.push_back("data_batch_" + std::to_string(i));
@@ -192,7 +215,9 @@ static ImageSet draw_validation(ImageSet& train) {
 
 ImageSplits load_imagenet32(const fs::path& dir) {
   const std::string hint =
-      "put train_32x32.tar and valid_32x32.tar there; they are at https://image-net.org/download";
+      "put train_32x32.tar and valid_32x32.tar there (they are at https://image-net.org/download), "
+      "or "
+      "name their directory with --data";
   check_directory(dir, "ImageNet32", hint);
   ImageSplits splits;
   splits.test = load_archive(dir / "valid_32x32.tar", 1, hint);  // the quick one first
@@ -203,41 +228,92 @@ ImageSplits load_imagenet32(const fs::path& dir) {
 
 // ---- By name ----------------------------------------------------------------------------------
 
-using Loader = ImageSplits (*)(const fs::path&);
-static const std::vector<std::pair<std::string, Loader>> loaders = {
-    {"mnist", load_mnist},
-    {"fashion_mnist", load_fashion_mnist},
-    {"cifar10", load_cifar10},
-    {"imagenet32", load_imagenet32},
+namespace {
+
+// By which the images of a data set are known: those of all three parts, or, where nobody may pass
+// the data on, how many there are.
+struct Checksums {
+  std::uint32_t train, validation, test;
 };
+struct Counts {
+  Index train_and_validation, least_test, most_test;
+};
+
+struct Dataset {
+  std::string name, title;
+  ImageSplits (*load)(const fs::path& dir);
+  std::variant<Checksums, Counts> known_by;
+};
+
+}  // namespace
+
+static const std::vector<Dataset>& datasets() {
+  static const std::vector<Dataset> all = {
+      {"mnist", "MNIST", load_mnist, Checksums{1384265727, 2524351528, 3838467927}},
+      {"fashion_mnist", "Fashion-MNIST", load_fashion_mnist,
+       Checksums{1292998557, 2757646165, 309494841}},
+      {"cifar10", "CIFAR-10", load_cifar10, Checksums{2885625128, 3536555025, 1854372032}},
+      {"imagenet32", "ImageNet32", load_imagenet32, Counts{1'281'167, 49'999, 50'000}},
+  };
+  return all;
+}
 
 const std::vector<std::string>& dataset_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all;
-    for (const auto& [name, loader] : loaders) all.push_back(name);
+    for (const Dataset& dataset : datasets()) all.push_back(dataset.name);
     return all;
   }();
   return names;
 }
 
-static Loader find_loader(const std::string& dataset) {
+static const Dataset& find_dataset(const std::string& name) {
   std::string known;
-  for (const auto& [name, loader] : loaders) {
-    if (name == dataset) return loader;
-    known += (known.empty() ? "" : ", ") + name;
+  for (const Dataset& dataset : datasets()) {
+    if (dataset.name == name) return dataset;
+    known += (known.empty() ? "" : ", ") + dataset.name;
   }
-  fail("dataset", "no data set \"", dataset, "\", expected one of: ", known);
+  fail("dataset", "no data set ", quote(name), ", expected one of: ", known);
 }
 
+std::string title_of(const std::string& dataset) { return find_dataset(dataset).title; }
+
 fs::path default_directory(const std::string& dataset) {
-  find_loader(dataset);
+  find_dataset(dataset);
   const fs::path usual = fs::path("data") / dataset;
   const bool debians = dataset == "fashion_mnist" && !has_directory(usual);
   return debians && has_directory(debians_fashion_mnist) ? debians_fashion_mnist : usual;
 }
 
-ImageSplits load_dataset(const std::string& dataset, const fs::path& dir) {
-  return find_loader(dataset)(dir);
+// One part is enough: what a model is tested on must not be something else, either.
+static bool has_a_part_of(const Dataset& dataset, const ImageSplits& images) {
+  const auto* known = std::get_if<Checksums>(&dataset.known_by);
+  return known && (known->train == images.train_checksum || known->test == images.test_checksum);
+}
+
+static bool is_all_of(const Dataset& dataset, const ImageSplits& images) {
+  if (const auto* known = std::get_if<Checksums>(&dataset.known_by))
+    return known->train == images.train_checksum &&
+           known->validation == images.validation_checksum && known->test == images.test_checksum;
+  const Counts counts = std::get<Counts>(dataset.known_by);
+  const Index test = images.test.count();
+  return images.train.count() + images.validation.count() == counts.train_and_validation &&
+         test >= counts.least_test && test <= counts.most_test;
+}
+
+ImageSplits load_dataset(const std::string& name, const fs::path& dir) {
+  const Dataset& dataset = find_dataset(name);
+  ImageSplits images = dataset.load(dir);
+  images.train_checksum = checksum(images.train);
+  images.validation_checksum = checksum(images.validation);
+  images.test_checksum = checksum(images.test);
+  for (const Dataset& other : datasets())
+    if (other.name != name && has_a_part_of(other, images))
+      fail(dir.string(), "these are images of ", other.title, ", expected those of ", dataset.title,
+           "; say --dataset ", other.name);
+  images.published = is_all_of(dataset, images);
+  images.name = images.published ? dataset.title : dir.string();
+  return images;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

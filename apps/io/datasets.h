@@ -16,8 +16,11 @@ const std::vector<std::string>& dataset_names();
 // dataset-fashion-mnist if that is installed.
 std::filesystem::path default_directory(const std::string& dataset);
 
+// "Fashion-MNIST" for fashion_mnist. Fails for an unknown name, as everything does that takes one.
+std::string title_of(const std::string& dataset);
+
 // The functions below by name. All throw an Error that names what is missing or wrong, and says how
-// to get it.
+// to get it. This one also fails when the images are those of another data set.
 ImageSplits load_dataset(const std::string& dataset, const std::filesystem::path& dir);
 
 // Reads train-images-idx3-ubyte and t10k-images-idx3-ubyte (also .gz, also spelled with a dot) in

@@ -91,13 +91,11 @@ static std::string draw(const std::string& script_text) {
   return run_gnuplot(script.get(), picture.get()) ? read_all(picture.get()) : "";
 }
 
-bool draw_plot(const std::string& script, const std::filesystem::path& png) try {
+bool draw_plot(const std::string& script, const std::filesystem::path& png) {
   const std::string picture = draw(script);
   if (!picture.starts_with("\x89PNG")) return false;
   write_file_atomically(png, picture);
   return true;
-} catch (const Error&) {
-  return false;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

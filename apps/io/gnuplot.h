@@ -15,8 +15,8 @@ std::string plot_string(const std::string& text);
 std::string plot_style(const std::string& title);
 
 // Runs the script and writes what it draws. False, with an old picture left as it was, when gnuplot
-// is missing or fails or the picture cannot be written: a picture is a convenience, the numbers are
-// the result.
+// is missing or fails: a picture is a convenience, the numbers are the result. Throws an Error when
+// the picture cannot be written.
 bool draw_plot(const std::string& script, const std::filesystem::path& png);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

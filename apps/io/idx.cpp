@@ -6,7 +6,7 @@
 #include <array>
 #include <climits>
 #include <cstdio>
-#include <string_view>
+#include <span>
 
 #include "apps/io/atomic_file.h"
 
@@ -21,11 +21,8 @@ namespace {
 // The bytes of a file in their order, decompressed if need be.
 class ByteStream {
  public:
-  ByteStream(const std::string& where, std::string_view file)
-      : where_(where),
-        rest_(file),
-        file_size_(file.size()),
-        compressed_(file.starts_with("\x1f\x8b")) {
+  explicit ByteStream(const OpenFile& file)
+      : file_(file), where_(file.path().string()), compressed_(file.read(0, 2) == gzip_magic) {
     if (compressed_ && inflateInit2(&gzip_, MAX_WBITS + 16) != Z_OK)
       fail(where_, "cannot start zlib");
   }
@@ -36,52 +33,79 @@ class ByteStream {
   }
 
   // How many bytes are left, at most.
-  std::uint64_t bound() const { return compressed_ ? file_size_ * max_ratio : rest_.size(); }
+  std::uint64_t bound() const {
+    return compressed_ ? file_.size() * max_ratio : file_.size() - at_;
+  }
 
   // Up to `size` bytes; fewer only at the end.
   std::size_t read(std::uint8_t* to, std::size_t size) {
     if (compressed_) return inflate_into(to, size);
-    const std::size_t taken = rest_.copy(reinterpret_cast<char*>(to), size);
-    rest_.remove_prefix(taken);
-    return taken;
+    const std::size_t got = file_.read(at_, std::span(reinterpret_cast<char*>(to), size));
+    at_ += got;
+    return got;
   }
 
   // Reads on: in a compressed file the checksum follows the last byte.
   bool at_end() {
     std::uint8_t byte;
-    return read(&byte, 1) == 0 && rest_.empty();
+    return read(&byte, 1) == 0 && !found_other_data_;
   }
 
  private:
+  static constexpr const char* gzip_magic = "\x1f\x8b";
+  static constexpr std::size_t piece = 1 << 18;
+
+  // Whether there are more compressed bytes to take.
+  bool refill() {
+    if (gzip_.avail_in > 0) return true;
+    compressed_bytes_ = file_.read(at_, piece);
+    at_ += compressed_bytes_.size();
+    gzip_.next_in = reinterpret_cast<Bytef*>(compressed_bytes_.data());
+    gzip_.avail_in = static_cast<uInt>(compressed_bytes_.size());
+    return gzip_.avail_in > 0;
+  }
+
   std::size_t inflate_into(std::uint8_t* to, std::size_t size) {
     std::size_t done = 0;
-    while (done < size && !ended_) done += inflate_some(to + done, size - done);
+    while (done < size && (!member_ended_ || begin_next_member()))
+      done += inflate_some(to + done, size - done);
     return done;
   }
 
+  // False at the end of the file, before which there may be zeros, and where other data begin.
+  bool begin_next_member() {
+    bool zeros = false;
+    while (refill() && *gzip_.next_in == 0) {
+      ++gzip_.next_in, --gzip_.avail_in;
+      zeros = true;
+    }
+    if (!refill()) return false;
+    found_other_data_ = zeros || *gzip_.next_in != 0x1f;
+    if (found_other_data_) return false;
+    inflateReset(&gzip_);
+    member_ended_ = false;
+    return true;
+  }
+
   std::size_t inflate_some(std::uint8_t* to, std::size_t size) {
-    const uInt in = static_cast<uInt>(std::min<std::size_t>(rest_.size(), UINT_MAX));
-    const uInt out = static_cast<uInt>(std::min<std::size_t>(size, UINT_MAX));
-    gzip_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(rest_.data()));
-    gzip_.avail_in = in;
+    if (!refill()) fail(where_, "the gzip data is truncated, expected more; fetch the file again");
+    const uInt room = static_cast<uInt>(std::min<std::size_t>(size, UINT_MAX));
     gzip_.next_out = to;
-    gzip_.avail_out = out;
+    gzip_.avail_out = room;
     const int status = inflate(&gzip_, Z_NO_FLUSH);
-    if (status == Z_BUF_ERROR)
-      fail(where_, "the gzip data is truncated, expected more; fetch the file again");
     if (status != Z_OK && status != Z_STREAM_END)
       fail(where_, "the gzip data is corrupt (", gzip_.msg ? gzip_.msg : "zlib error",
            "), expected a valid stream; fetch the file again");
-    ended_ = status == Z_STREAM_END;
-    rest_.remove_prefix(in - gzip_.avail_in);
-    return out - gzip_.avail_out;
+    member_ended_ = status == Z_STREAM_END;
+    return room - gzip_.avail_out;
   }
 
-  const std::string& where_;
-  std::string_view rest_;
-  std::uint64_t file_size_;
+  const OpenFile& file_;
+  std::string where_;
   bool compressed_;
-  bool ended_ = false;
+  std::uint64_t at_ = 0;  // of what comes next in the file
+  std::string compressed_bytes_;
+  bool member_ended_ = false, found_other_data_ = false;
   z_stream gzip_{};
 };
 
@@ -121,8 +145,9 @@ static void check(const std::string& where, const Header& header) {
 }
 
 IdxImages load_idx_images(const std::filesystem::path& path) {
-  const std::string where = path.string(), file = read_file(path);
-  ByteStream stream(where, file);
+  const std::string where = path.string();
+  const OpenFile file(path);
+  ByteStream stream(file);
   const Header header = read_header(where, stream);
   check(where, header);
   const auto [magic, count, height, width] = header;

@@ -1,4 +1,5 @@
-// Image files in the idx format of MNIST, raw or compressed by gzip:
+// Image files in the idx format of MNIST, raw or compressed by gzip (in one member or several, with
+// zeros behind them or without, as gzip itself reads them):
 //
 //   4 bytes  00 00 08 03: unsigned bytes, three axes
 //   12 bytes count, height, width; big-endian
@@ -21,7 +22,8 @@ struct IdxImages {
   std::vector<std::uint8_t> pixels;  // (count, height, width)
 };
 
-// Throws an Error naming the file when it is missing, damaged, cut short or too long.
+// Throws an Error naming the file when it is missing, damaged, cut short or too long; before any
+// memory is asked for when it cannot hold what its header claims.
 IdxImages load_idx_images(const std::filesystem::path& path);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

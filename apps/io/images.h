@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -28,6 +29,13 @@ struct ImageSet {
 
 struct ImageSplits {
   ImageSet train, validation, test;
+
+  // What load_dataset adds:
+  std::uint32_t train_checksum = 0, validation_checksum = 0, test_checksum = 0;
+  // "MNIST", where these are that data set's images by their checksums; anybody's own images are
+  // called by their directory.
+  std::string name = {};
+  bool published = false;  // whether they are a data set's
 };
 
 // CRC-32 of the pixels, or PngArchive::checksum: tells one data set from another.

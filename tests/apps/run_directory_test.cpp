@@ -67,10 +67,13 @@ TEST(SavedConfig, IsReadBackAndSaysWhereTheDataIs) {
   const Scratch scratch;
   const RunDirectory run{scratch.dir()};
   const Config config{.experiment = "name", .lr = 0.1, .epochs = 3, .seed = 5};
-  save_config(run, config, "some/where");
+  save_config(run, config, {"some/where", "/home"});
   EXPECT_EQ(to_json(load_config(run)), to_json(config));
   const auto json = nlohmann::ordered_json::parse(read_file(run.config()));
   EXPECT_EQ(json.at("data"), "some/where");
+  EXPECT_EQ(load_notes(run).data, "some/where");
+  EXPECT_EQ(load_notes(run).directory, "/home");
+  EXPECT_EQ(load_notes(run).learning_rates, "");
 }
 
 TEST(SavedConfig, MissingOrDamagedIsNamed) {
@@ -87,6 +90,51 @@ TEST(SavedConfig, MissingOrDamagedIsNamed) {
   expect_message(message(), run.config().string(), "[epochs] expected a whole number");
 }
 
+TEST(SavedConfig, TheDataAreFoundFromAnotherDirectory) {
+  const Scratch scratch;
+  fs::create_directories(scratch / "there/data");
+  EXPECT_EQ(data_of({"data", scratch / "there"}), scratch / "there/data");
+  EXPECT_EQ(data_of({scratch / "there/data", "/"}), scratch / "there/data");
+  EXPECT_EQ(data_of({"data", scratch / "elsewhere"}), std::nullopt);
+  EXPECT_EQ(data_of({"", scratch / "there"}), std::nullopt);
+}
+
+TEST(Elapsed, IsThatOfTheSameStepsOnly) {
+  const Scratch scratch;
+  const RunDirectory run{scratch.dir()};
+  EXPECT_FALSE(load_elapsed(run, 3, 7));
+  save_elapsed(run, 3, 7, {12.5, 10});
+  ASSERT_TRUE(load_elapsed(run, 3, 7));
+  EXPECT_EQ(load_elapsed(run, 3, 7)->seconds, 12.5);
+  EXPECT_EQ(load_elapsed(run, 3, 7)->step_seconds, 10);
+  EXPECT_FALSE(load_elapsed(run, 3, 8));
+  EXPECT_FALSE(load_elapsed(run, 4, 7));
+  for (const std::string bad : {"", "{", R"({"epoch": 3, "batch": 7})",
+                                R"({"epoch": 3, "batch": 7, "seconds": -1, "step_seconds": 1})"}) {
+    scratch.write("elapsed.json", bad);
+    EXPECT_FALSE(load_elapsed(run, 3, 7)) << bad;
+  }
+}
+
+TEST(RunLock, IsHeldByOneAndNamesItsProcess) {
+  const Scratch scratch;
+  const RunDirectory run{scratch.dir()};
+  EXPECT_FALSE(RunLock::of_existing(run));
+  EXPECT_EQ(scratch.files(), 0);
+  {
+    const RunLock lock = RunLock::make(run);
+    expect_message(message_of([&] { RunLock::of_existing(run); }), scratch.dir().string(),
+                   "another process is training here", "--out");
+    lock.write_process_number();
+    for (int way = 0; way < 2; ++way)
+      expect_message(message_of([&] {
+                       way == 0 ? (void)RunLock::make(run) : (void)RunLock::of_existing(run);
+                     }),
+                     "process " + std::to_string(getpid()) + " is training here");
+  }
+  EXPECT_TRUE(RunLock::of_existing(run));
+}
+
 TEST(MetricsTable, HasOneRowPerEpochUnderItsHeader) {
   const Scratch scratch;
   MetricsTable table(scratch / "metrics.csv", 0);
@@ -101,7 +149,8 @@ TEST(MetricsTable, HasOneRowPerEpochUnderItsHeader) {
 
 TEST(MetricsTable, RowsNewerThanTheCheckpointAreDropped) {
   const Scratch scratch;
-  const std::string old = header + "1,old\n2,old\n3,old\n10,old\n";
+  const std::string rest = ",1,2,3,,5,6,7\n";
+  const std::string old = header + "1" + rest + "2" + rest + "3" + rest + "10" + rest;
   const auto after_epoch = [&](Index epoch) {
     scratch.write("metrics.csv", old);
     MetricsTable table(scratch / "metrics.csv", epoch);
@@ -113,8 +162,8 @@ TEST(MetricsTable, RowsNewerThanTheCheckpointAreDropped) {
     return text.substr(0, text.find(added));
   };
   EXPECT_EQ(after_epoch(0), header);
-  EXPECT_EQ(after_epoch(1), header + "1,old\n");
-  EXPECT_EQ(after_epoch(2), header + "1,old\n2,old\n");
+  EXPECT_EQ(after_epoch(1), header + "1" + rest);
+  EXPECT_EQ(after_epoch(2), header + "1" + rest + "2" + rest);
   EXPECT_EQ(after_epoch(10), old);
 }
 
@@ -122,10 +171,33 @@ TEST(MetricsTable, HalfARowIsDropped) {
   const Scratch scratch;
   for (const std::string half :
        {"2", "2,1234.5", "2,1234.5679,0.000123457,1000.2500,,0.0001,1,61"}) {
-    scratch.write("metrics.csv", header + "1,old\n" + half);
+    scratch.write("metrics.csv", header + "1,1,1,1,1,1,1,1\n" + half);
     MetricsTable(scratch / "metrics.csv", 2).append(row(3));
     const std::string text = read_file(scratch / "metrics.csv");
-    EXPECT_TRUE(text.starts_with(header + "1,old\n3,")) << text;
+    EXPECT_TRUE(text.starts_with(header + "1,1,1,1,1,1,1,1\n3,")) << text;
+  }
+}
+
+TEST(MetricsTable, ALineThatIsNoRowIsNamedByItsNumber) {
+  const Scratch scratch;
+  const std::string good = "1,1,1,1,1,1,1,1\n";
+  const std::vector<std::pair<std::string, std::string>> bad = {
+      {"epoch,nll\n", ":1] found \"epoch,nll\", expected the names of the columns"},
+      {header + good + "junk\n", ":3] found \"junk\""},
+      {header + good + "\n2,1,1,1,1,1,1,1\n", ":3] found \"\""},
+      {header + "x,1,1,1,1,1,1,1\n", ":2]"},
+      {header + "0,1,1,1,1,1,1,1\n", ":2]"},
+      {header + "1,1,1,,1,1,1,1\n", ":2]"},
+      {header + "1,1,1,1,1,1,1\n", ":2]"},
+      {header + "1,1,1,1,1,1,1,1,1\n", ":2]"},
+      {header + "1,1,1,1,1,1,1,1x\n", ":2]"},
+      {header + good + good, ":3]"},
+      {header + "2,1,1,1,1,1,1,1\n" + good, ":3] found \"1,1,1,1,1,1,1,1\", expected the row of a"},
+      {header + "\x1b[2J\n", ":2] found \"\\x1b[2J\""}};
+  for (const auto& [text, words] : bad) {
+    const auto path = scratch.write("metrics.csv", text);
+    expect_message(message_of([&] { MetricsTable(path, 5); }), path.string() + words);
+    EXPECT_EQ(read_file(path), text);
   }
 }
 

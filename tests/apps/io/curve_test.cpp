@@ -75,13 +75,17 @@ TEST_F(Curve, NothingToDrawIsNoPicture) {
   EXPECT_FALSE(plot(""));
   EXPECT_FALSE(plot(header));
   EXPECT_FALSE(plot("something,else\n1,2\n"));
-  EXPECT_FALSE(plot_curve(scratch_ / "none.csv", scratch_ / "curve.png", "title"));
   EXPECT_FALSE(std::filesystem::exists(scratch_ / "curve.png"));
 }
 
-TEST_F(Curve, AnUnwritablePictureIsNoError) {
+TEST_F(Curve, AnUnreadableTableAndAnUnwritablePictureAreNamed) {
   scratch_.write("metrics.csv", three_rows);
-  EXPECT_FALSE(plot_curve(scratch_ / "metrics.csv", scratch_ / "none/curve.png", "title"));
+  expect_message(
+      message_of([&] { plot_curve(scratch_ / "metrics.csv", scratch_ / "none/c.png", "title"); }),
+      "none/c.png] cannot write");
+  expect_message(
+      message_of([&] { plot_curve(scratch_ / "none.csv", scratch_ / "c.png", "title"); }),
+      "none.csv] cannot read");
 }
 
 TEST(CurveWithoutAWorkingGnuplot, AMissingGnuplotIsNoError) {
