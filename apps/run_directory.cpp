@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -60,48 +61,64 @@ void RunDirectory::prepare() const {
 
 // ---- The lock ---------------------------------------------------------------------------------
 
-RunLock::RunLock(RunLock&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+RunLock::RunLock(RunLock&& other) noexcept
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      begun_(std::exchange(other.begun_, false)) {}
 
 RunLock::~RunLock() {
+  if (begun_) unlink(path_.c_str());
   if (descriptor_ >= 0) close(descriptor_);
 }
 
 // "process 1234", while there is one of the number in the file.
 static std::string holder(const fs::path& lock) {
   pid_t number = 0;
-  const std::string text = read_file(lock, 4096);
+  std::string text;
+  try {
+    text = read_file(lock, 4096);
+  } catch (const Error&) {  // removed in this moment
+  }
   std::from_chars(text.data(), text.data() + text.size(), number);
   const bool lives = number > 0 && (kill(number, 0) == 0 || errno == EPERM);
   return lives ? "process " + std::to_string(number) : "another process";
 }
 
-RunLock RunLock::lock(const RunDirectory& run, int descriptor) {
-  RunLock lock(descriptor);
-  if (flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
-    fail(run.root.string(), holder(run.lock()),
-         " is training here; wait for it, stop it, or choose another directory with --out");
-  return lock;
+// False if the one who held it has removed it meanwhile: then others lock another file.
+bool RunLock::is_of_the_file() const {
+  struct stat opened, named;
+  return fstat(descriptor_, &opened) == 0 && stat(path_.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
-std::optional<RunLock> RunLock::of_existing(const RunDirectory& run) {
-  const int descriptor = open(run.lock().c_str(), O_RDWR | O_CLOEXEC);
-  if (descriptor < 0) return {};
-  return lock(run, descriptor);
+// Nothing if there is no file, and it was not to be created.
+std::optional<RunLock> RunLock::open(const RunDirectory& run, int flags) {
+  for (;;) {
+    RunLock lock(run.lock(), ::open(run.lock().c_str(), O_RDWR | O_CLOEXEC | flags, 0666));
+    if (lock.descriptor_ < 0) return {};
+    if (flock(lock.descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      fail(run.root.string(), holder(run.lock()),
+           " is training here; wait for it, stop it, or choose another directory with --out");
+    if (lock.is_of_the_file()) return lock;
+  }
 }
+
+std::optional<RunLock> RunLock::of_existing(const RunDirectory& run) { return open(run, 0); }
 
 RunLock RunLock::make(const RunDirectory& run) {
-  const int descriptor = open(run.lock().c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor < 0)
+  std::optional<RunLock> lock = open(run, O_CREAT);
+  if (!lock)
     fail(run.lock().string(), "cannot write: ", std::system_category().message(errno),
          "; choose another directory with --out");
-  return lock(run, descriptor);
+  return std::move(*lock);
 }
 
 // If it cannot be written, a message knows less: nothing else depends on it.
-void RunLock::write_process_number() const {
+void RunLock::begin() {
   const std::string number = std::to_string(getpid()) + "\n";
   std::ignore = ftruncate(descriptor_, 0);
   std::ignore = pwrite(descriptor_, number.data(), number.size(), 0);
+  begun_ = true;
 }
 
 // ---- Configuration and elapsed time -----------------------------------------------------------

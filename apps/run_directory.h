@@ -9,7 +9,7 @@
 //   filters/layer_NN.png            kernels of self-normalizing convolutions
 //   curve.png                       NLL against epochs
 //   elapsed.json                    time that the unfinished epoch has taken so far
-//   lock                            locked while a process trains here; its number is in it
+//   lock                            while a process trains here; locked, its number is in it
 #pragma once
 
 #include <filesystem>
@@ -40,8 +40,9 @@ struct RunDirectory {
   void prepare() const;
 };
 
-// That one process trains in a directory. The kernel frees it with the process, however that ends.
-// On a file system that cannot lock files, nobody is kept out.
+// That one process trains in a directory. The kernel frees it with the process, however that ends;
+// the file stays behind only if the process was killed. On a file system that cannot lock files,
+// nobody is kept out.
 class RunLock {
  public:
   // Of a directory where a process has trained before: nothing is changed. No lock where there was
@@ -54,12 +55,19 @@ class RunLock {
   RunLock& operator=(RunLock&&) = delete;
   ~RunLock();
 
-  void write_process_number() const;  // for the message above
+  // The run begins: this process's number is written, for the message above, and the file will be
+  // removed in the end.
+  void begin();
 
  private:
-  explicit RunLock(int descriptor) : descriptor_(descriptor) {}
-  static RunLock lock(const RunDirectory& run, int descriptor);
+  RunLock(std::filesystem::path path, int descriptor)
+      : path_(std::move(path)), descriptor_(descriptor) {}
+  static std::optional<RunLock> open(const RunDirectory& run, int flags);
+  bool is_of_the_file() const;
+
+  std::filesystem::path path_;
   int descriptor_;
+  bool begun_ = false;
 };
 
 // What config.json says beside the configuration. Both are the user's to read, no more: whatever

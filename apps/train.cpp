@@ -122,6 +122,7 @@ class Training {
  private:
   void go_on();
   void warn_of_another_kernel() const;
+  void clear_up();
   void begin();
   RunNotes notes() const;
   bool run_epoch();  // false: interrupted
@@ -234,6 +235,7 @@ void Training::warn_of_another_kernel() const {
 
 int Training::run() {
   if (position_.epoch >= config_.epochs) {
+    if (lock_) clear_up();  // it was killed just before its end
     if (!has_file(run_.samples(position_.epoch))) save_pictures(position_.epoch);
     log_.nothing_to_do(run_, config_.epochs);
     return 0;
@@ -253,6 +255,13 @@ int Training::run() {
   return finished ? 0 : Interrupt::exit_code();
 }
 
+void Training::clear_up() {
+  lock_->begin();
+  run_.prepare();
+  std::error_code ignored;
+  fs::remove(run_.elapsed(), ignored);
+}
+
 // From here on, files are written.
 void Training::begin() {
   const RunNotes before = notes();
@@ -265,7 +274,7 @@ void Training::begin() {
   const bool unsaved = !checkpoint_ || !has_file(run_.last()) ||
                        config_.lr != config_of(*checkpoint_, experiment_).lr;
   if (unsaved) save(run_.last());
-  lock_->write_process_number();
+  lock_->begin();
   log_.head(steps_per_epoch_, run_);
   // A run that was killed just after an epoch's checkpoint lacks its pictures.
   if (position_.batch == 0 && position_.epoch > 0 && !has_file(run_.samples(position_.epoch)))
@@ -303,9 +312,9 @@ bool Training::run_epoch() {
   elapsed_before_ = Elapsed{};
   std::error_code ignored;
   fs::remove(run_.elapsed(), ignored);
+  save_pictures(row.epoch);
   progress_->clear();
   log_.row(row, config_.epochs);
-  save_pictures(row.epoch);
   return true;
 }
 

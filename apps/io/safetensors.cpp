@@ -268,18 +268,18 @@ std::uint64_t SafetensorsFile::element_count() const {
 // ---- Checksums --------------------------------------------------------------------------------
 
 // Over text, with a zero behind it: "ab", "c" is not "a", "bc".
-static uLong add(uLong crc, const std::string& text) {
+static uLong add_text(uLong crc, const std::string& text) {
   return crc32_z(crc, reinterpret_cast<const Bytef*>(text.c_str()), text.size() + 1);
 }
 
-static uLong add(uLong crc, std::span<const char> bytes) {
+static uLong add_bytes(uLong crc, std::span<const char> bytes) {
   return crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
 }
 
 // Of everything but the values.
 static uLong checksum_begin(const std::string& name, const std::string& dtype,
                             const std::vector<Bytes>& sizes) {
-  return add(add(add(0, name), dtype), text_of(sizes));
+  return add_text(add_text(add_text(0, name), dtype), text_of(sizes));
 }
 
 static std::string as_hex(std::uint32_t crc) {
@@ -291,7 +291,7 @@ static std::string as_hex(std::uint32_t crc) {
 static std::string checksum_of(const Metadata& metadata) {
   uLong crc = 0;
   for (const auto& [key, text] : metadata)
-    if (key != crc_key) crc = add(add(crc, key), text);
+    if (key != crc_key) crc = add_text(add_text(crc, key), text);
   return as_hex(static_cast<std::uint32_t>(crc));
 }
 
@@ -306,7 +306,7 @@ std::uint32_t SafetensorsFile::checksum(const std::string& name, const Entry& en
   for (Bytes at = entry.begin; at < entry.end; at += bytes.size()) {
     bytes = file_.read(data_begin_ + at, std::min(piece, entry.end - at));
     if (bytes.empty()) fail(file_.path().string(), "was cut short while it was read");
-    crc = add(crc, bytes);
+    crc = add_bytes(crc, bytes);
   }
   return static_cast<std::uint32_t>(crc);
 }
@@ -402,7 +402,7 @@ static Metadata with_checksums(const TensorFile& file) {
   metadata[format_key] = format_version;
   for (const auto& [name, tensor] : file.tensors)
     metadata[std::string(crc_prefix) + name] = as_hex(static_cast<std::uint32_t>(
-        add(checksum_begin(name, real_dtype, sizes_of(tensor)), bytes_of(tensor))));
+        add_bytes(checksum_begin(name, real_dtype, sizes_of(tensor)), bytes_of(tensor))));
   metadata[crc_key] = checksum_of(metadata);
   return metadata;
 }

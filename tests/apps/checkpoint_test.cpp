@@ -125,7 +125,8 @@ State trained_unevenly() {
 TEST(Checkpoint, HoldsOnlyTheStepsThatDiffer) {
   const auto steps_in = [](const State& state) {
     std::map<std::string, std::string> steps;
-    for (const auto& [key, value] : saved(state).file.metadata())
+    const Checkpoint checkpoint = saved(state);
+    for (const auto& [key, value] : checkpoint.file.metadata())
       if (key.starts_with("optimizer_steps")) steps[key] = value;
     return steps;
   };

@@ -122,17 +122,20 @@ TEST(RunLock, IsHeldByOneAndNamesItsProcess) {
   EXPECT_FALSE(RunLock::of_existing(run));
   EXPECT_EQ(scratch.files(), 0);
   {
-    const RunLock lock = RunLock::make(run);
+    RunLock lock = RunLock::make(run);
     expect_message(message_of([&] { RunLock::of_existing(run); }), scratch.dir().string(),
                    "another process is training here", "--out");
-    lock.write_process_number();
+    lock.begin();
     for (int way = 0; way < 2; ++way)
       expect_message(message_of([&] {
                        way == 0 ? (void)RunLock::make(run) : (void)RunLock::of_existing(run);
                      }),
                      "process " + std::to_string(getpid()) + " is training here");
   }
+  EXPECT_EQ(scratch.files(), 0);
+  scratch.write("lock", "1\n");  // as a process leaves it that is killed
   EXPECT_TRUE(RunLock::of_existing(run));
+  EXPECT_EQ(read_file(run.lock()), "1\n");
 }
 
 TEST(MetricsTable, HasOneRowPerEpochUnderItsHeader) {

@@ -139,10 +139,11 @@ TEST(BadCommandLine, BadValuesAreNamedWithWhatIsExpected) {
 
 TEST(BadData, AMissingDirectoryIsAnsweredWithTheCommandThatFetchesIt) {
   const Snf snf;
-  const std::string script = "apps/fetch_mnist.sh";
-  EXPECT_EQ(access((BACKFLOW_SOURCE_ROOT "/" + script).c_str(), X_OK), 0);
+  const std::string script = BACKFLOW_SOURCE_ROOT "/apps/fetch_mnist.sh";
+  EXPECT_EQ(access(script.c_str(), X_OK), 0);
   expect_refused(snf, train + "--data nowhere",
-                 {"[nowhere] no such directory", "fetch the data with: " + script + " nowhere"});
+                 {"[nowhere] no such directory", "fetch the data with: " + script + " nowhere",
+                  "or name their directory with --data"});
   fs::create_directory(snf / "empty");
   expect_refused(snf, train + "--data empty",
                  {"[empty] no file train-images-idx3-ubyte", script + " empty"});

@@ -167,7 +167,6 @@ TEST_F(Resume, MoreEpochsGoOn) {
 TEST_F(Resume, AnotherConfigurationIsRefused) {
   stop_after_epoch_2();
   const std::vector<std::array<std::string, 3>> contradictions = {
-      {"--lr 0.1", "[lr]", "began with 0.001, --resume asks for 0.1"},
       {"--seed 5", "[seed]", "began with 0, --resume asks for 5"},
       {"--batch-size 7", "[batch_size]", "began with 1, --resume asks for 7"},
       {"--limit-batches 3", "[limit_batches]", "began with 0, --resume asks for 3"},
