@@ -19,11 +19,17 @@ void read_json(const std::string& text) {
     survive_as_json(*config);
 }
 
+// As the program does, up to the first that is refused.
+bool set_all(Config& config, std::string_view lines) {
+  const auto assignments = assignments_in(lines);
+  for (const auto& [key, value] : assignments) set_field(config, key, value);
+  validate(config);
+  return !assignments.empty();
+}
+
 void set_fields(std::string_view lines) {
   Config config;
-  for (const auto& [key, value] : assignments_in(lines))
-    accepted([&, &key = key, &value = value] { return set_field(config, key, value), true; });
-  if (accepted([&] { return validate(config), true; })) survive_as_json(config);
+  if (accepted([&] { return set_all(config, lines); }).value_or(false)) survive_as_json(config);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source apps/setup.sh
 
-build=build_fuzz findings=build_fuzz/findings seconds=${1:-20}
+build=build_fuzz findings=build_fuzz/findings seconds=${1-20}
 if (($# > 1)) || ! [[ $seconds =~ ^[1-9][0-9]{0,4}$ ]]; then
   die "found the arguments \"$*\", expected at most one: the seconds for each harness, a whole" \
       "number from 1 to 99999"
@@ -16,7 +16,7 @@ fi
 
 # A file of a few thousand bytes needs no more memory, time, or depth of recursion than this.
 limits=(-malloc_limit_mb=400 -rss_limit_mb=1000 -timeout=10)
-stack_kb=512
+stack_kb=1024
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 # run HARNESS ARGUMENT...: within the limits.
@@ -31,14 +31,16 @@ executions() {
   echo "${count:-0}"
 }
 
-# explain HARNESS LOG: what was found, where it is kept, and how to see it again.
+# explain HARNESS LOG: what was found, with the top of the stack, where the input is kept, and how to
+# see it again.
 explain() {
   local input
+  grep -E -A 12 '(==[0-9]+==|: runtime error:|^a broken promise|^terminate called)' "$2" | head -n 40 |
+    cut -c 1-200 || tail -n 40 "$2"
   input=$(sed -n 's/^.*Test unit written to //p' "$2" | tail -n 1)
-  grep -nE -A 40 '^(==|a broken promise|terminate called|.*runtime error:)' "$2" | head -n 60 || tail -n 60 "$2"
   if [[ -z $input ]]; then return; fi
-  say "$1: the input is $input; see it again:" \
-      "(ulimit -s $stack_kb; $build/tests/fuzz/$1_fuzz ${limits[*]} $input)"
+  say "$1: kept as $input; to see it again:" \
+    "(ulimit -s $stack_kb; $build/tests/fuzz/$1_fuzz ${limits[*]} $input)"
 }
 
 install_build_tools
