@@ -276,10 +276,18 @@ def config_seeds():
         "truncated": json.dumps(config)[:-30],
         "no_object": "[1, 2]",
         "assignments": "".join(f"{key}={value}\n" for key, value in glow.items()),
-        "numbers": "lr=0x10\nseed= 5\nepochs=+5\nalpha=1e-3\nwidth=18446744073709551615\n",
-        "no_numbers": "lr=nan\nalpha=inf\ngeco_rate=1e999\nseed=1e3\nshuffle=yes\nadam_beta1=1\n",
-        "unknown_keys": "laier=exact\nexperiment=x\n=\nkey\n\xff=\x1b\n".encode("latin-1"),
+        "sensible": "lr=1e-3\nepochs=7\nshuffle=false\nseed=9223372036854775807\n",
+        "unknown_key": b"laier\xff=exact\n",
+        "experiment": "experiment=x\n",
+        "not_utf8_text": b"layer=\xff\x1b[31m\n",
     }
+    # What is refused ends the list: so these are alone.
+    for name, line in {"hexadecimal": "lr=0x10", "space": "seed= 5", "plus": "epochs=+5",
+                       "unsigned": "width=18446744073709551615", "nan": "recon_weight=nan",
+                       "infinity": "geco_rate=inf", "beyond": "max_grad_norm=1e999",
+                       "denormal": "lr=1e-310", "fraction": "seed=1e3", "yes": "shuffle=yes",
+                       "one": "adam_beta1=1", "no_key": "=", "no_value": "lr="}.items():
+        files["number_" + name] = line + "\n"
     write("config", files)
 
 
@@ -303,6 +311,7 @@ def metadata_seeds():
         "huge_steps": lines(optimizer_steps=2**63),
         "most_steps": lines(optimizer_steps=2**63 - 1),
         "too_many_steps": lines(optimizer_steps__6__bias_fwd=6),
+        "least_steps": lines(optimizer_steps__6__bias_fwd=-(2**63)),
         "steps_of_none": lines(optimizer_steps__x=1),
         "huge_image": lines(channels=4096, height=4096, width=4096),
         "no_image": lines(height=0, width=-2),

@@ -26,8 +26,10 @@ Checkpoint checkpoint_with(const State& state, std::string_view lines) {
 // All that an optimizer's steps are, as text.
 std::string steps_of(const Optimizer& optimizer) {
   std::string text = std::to_string(optimizer.steps());
-  for (const auto& [name, steps] : optimizer.other_steps())
+  for (const auto& [name, steps] : optimizer.other_steps()) {
+    promise(steps >= 0 && steps < optimizer.steps(), "a parameter's steps are some of all");
     text += " " + name + " " + std::to_string(steps);
+  }
   return text;
 }
 

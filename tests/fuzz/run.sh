@@ -34,9 +34,12 @@ executions() {
 # explain HARNESS LOG: what was found, with the top of the stack, where the input is kept, and how to
 # see it again.
 explain() {
-  local input
-  grep -E -A 12 '(==[0-9]+==|: runtime error:|^a broken promise|^terminate called)' "$2" | head -n 40 |
-    cut -c 1-200 || tail -n 40 "$2"
+  local input finding='==[0-9]+== ?ERROR|: runtime error: |^a broken promise|^terminate called'
+  if grep -qE "$finding" "$2"; then
+    grep -m 1 -E -A 16 "$finding" "$2" | sed -e ':again; s/<[^<>]*>//g; t again' | cut -c 1-160
+  else
+    tail -n 20 "$2"
+  fi
   input=$(sed -n 's/^.*Test unit written to //p' "$2" | tail -n 1)
   if [[ -z $input ]]; then return; fi
   say "$1: kept as $input; to see it again:" \
