@@ -48,15 +48,12 @@ inline std::filesystem::path file_of(std::string_view bytes) {
   return "/proc/self/fd/" + std::to_string(fd);
 }
 
-// A path for a file to be written, in memory if the system has such a directory. It goes with this.
+// A path for a file to be written, in TMPDIR. The file goes with this.
 class Output {
  public:
-  Output() {
-    const std::filesystem::path memory = "/dev/shm";
-    const bool writable = access(memory.c_str(), W_OK) == 0;
-    path_ = (writable ? memory : std::filesystem::temp_directory_path()) /
-            ("backflow_fuzz." + std::to_string(getpid()));
-  }
+  Output()
+      : path_(std::filesystem::temp_directory_path() /
+              ("backflow_fuzz." + std::to_string(getpid()))) {}
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
   ~Output() { unlink(path_.c_str()); }

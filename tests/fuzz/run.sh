@@ -54,7 +54,9 @@ say "building the harnesses"
 ninja -C "$build" --quiet fuzz
 mkdir -p "$findings"
 
-scratch=$(mktemp -d)
+# In memory, if the system has such a directory: the harnesses write, and wait for the disk.
+scratch=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
+export TMPDIR=$scratch
 trap 'rm -rf -- "$scratch"' EXIT
 harnesses=0 total=0 found=0
 for source in tests/fuzz/*_fuzz.cpp; do
