@@ -50,7 +50,10 @@ class PngReader {
   explicit PngReader(std::string_view bytes) : rest_(bytes) {
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, give_up, ignore_warning);
     info_ = png_ ? png_create_info_struct(png_) : nullptr;
-    if (info_) png_set_read_fn(png_, this, read);
+    if (!info_) return;
+    png_set_read_fn(png_, this, read);
+    // What is not needed for the pixels is skipped: texts may claim, and get, a gigabyte.
+    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   }
   PngReader(const PngReader&) = delete;
   PngReader& operator=(const PngReader&) = delete;

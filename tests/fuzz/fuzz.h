@@ -53,7 +53,7 @@ class Output {
  public:
   Output()
       : path_(std::filesystem::temp_directory_path() /
-              ("backflow_fuzz." + std::to_string(getpid()))) {}
+              ("backflow_fuzz." + std::to_string(getpid()) + "." + std::to_string(count_++))) {}
   Output(const Output&) = delete;
   Output& operator=(const Output&) = delete;
   ~Output() { unlink(path_.c_str()); }
@@ -61,6 +61,7 @@ class Output {
   const std::filesystem::path& path() const { return path_; }
 
  private:
+  static inline int count_ = 0;
   std::filesystem::path path_;
 };
 

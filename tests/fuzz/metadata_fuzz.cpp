@@ -15,12 +15,11 @@ struct State {
   std::unique_ptr<Optimizer> optimizer = make_optimizer(experiment.config, model);
 };
 
-Checkpoint checkpoint_with(const State& state, std::string_view lines) {
-  Checkpoint checkpoint{"input", {}};
-  for (const auto& [name, tensor] : state.optimizer->state())
-    checkpoint.file.tensors[name] = *tensor;
-  for (const auto& [key, value] : assignments_in(lines)) checkpoint.file.metadata[key] = value;
-  return checkpoint;
+TensorFile file_with(const State& state, std::string_view lines) {
+  TensorFile file;
+  for (const auto& [name, tensor] : state.optimizer->state()) file.tensors[name] = *tensor;
+  for (const auto& [key, value] : assignments_in(lines)) file.metadata[key] = value;
+  return file;
 }
 
 // All that an optimizer's steps are, as text.
@@ -37,7 +36,8 @@ bool same(const Position& a, const Position& b) {
   return a.epoch == b.epoch && a.batch == b.batch && a.objective_sum == b.objective_sum &&
          a.reconstruction_sum == b.reconstruction_sum && a.best_epoch == b.best_epoch &&
          a.best_nll == b.best_nll && a.best_test_nll == b.best_test_nll &&
-         a.data_checksum == b.data_checksum;
+         a.data_checksum == b.data_checksum && a.validation_checksum == b.validation_checksum &&
+         a.test_checksum == b.test_checksum;
 }
 
 void survive(State& state, const Config& config, const Position& position) {
@@ -72,6 +72,11 @@ void restore_from(State& state, const Checkpoint& checkpoint) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace backflow;
   static State state;
-  restore_from(state, checkpoint_with(state, text_of(data, size)));
+  const Output input;
+  accepted([&] {
+    save_safetensors(input.path(), file_with(state, text_of(data, size)));
+    restore_from(state, load_checkpoint(input.path(), state.experiment.config.experiment));
+    return true;
+  });
   return 0;
 }
