@@ -147,6 +147,9 @@ class Training {
   void stop();
 
   Index epoch() const { return position_.epoch + 1; }  // the one that is running
+  double learning_rate(Index step) const {             // of the step by its number, from 1
+    return config_.lr * linear_warmup(step, warmup_steps_);
+  }
   Index steps_done() const { return position_.epoch * steps_per_epoch_ + position_.batch; }
 
   const TrainOptions& options_;
@@ -169,7 +172,6 @@ class Training {
   std::optional<Elapsed> elapsed_before_ = Elapsed{};
   Clock::time_point epoch_start_, last_save_ = Clock::now();
   double save_seconds_ = 0;  // that the last checkpoint took to write
-  double learning_rate_ = 0;
   Profile profile_;
   Index profiled_steps_ = 0;
   double profiled_seconds_ = 0;
@@ -373,9 +375,8 @@ Training::Batch Training::load_batch() const {
 }
 
 void Training::run_step(const Batch& batch) try {
-  learning_rate_ = config_.lr * linear_warmup(steps_done() + 1, warmup_steps_);
-  const StepResult result =
-      training_step(model_, *optimizer_, config_, batch.images, batch.pass, learning_rate_);
+  const StepResult result = training_step(model_, *optimizer_, config_, batch.images, batch.pass,
+                                          learning_rate(steps_done() + 1));
   position_.objective_sum += result.objective;
   position_.reconstruction_sum += result.reconstruction;
   position_.batch += 1;
@@ -392,7 +393,7 @@ EpochMetrics Training::evaluate_epoch() {
   row.epoch = epoch();
   row.train_objective = position_.objective_sum / static_cast<double>(steps_per_epoch_);
   row.reconstruction_loss = position_.reconstruction_sum / static_cast<double>(steps_per_epoch_);
-  row.learning_rate = learning_rate_;
+  row.learning_rate = learning_rate(steps_done());
   row.validation_nll = exact_nll(images_.validation, Split::validation);
   if (!is_best(row.validation_nll)) return row;
   row.test_nll = exact_nll(images_.test, Split::test);

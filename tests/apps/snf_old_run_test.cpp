@@ -71,6 +71,14 @@ TEST_F(OldRun, GoesOnWithinItsEpochToTheEndThatItHad) {
   expect_end(tensors("run/checkpoints/last.safetensors"));
 }
 
+TEST_F(OldRun, GoesOnFromItsBestCheckpointToo) {
+  fs::remove(snf / "run/checkpoints/last.safetensors");
+  const Finished run = snf("train selfnorm_glow_mnist --out run --resume");
+  EXPECT_EQ(run.code, 0);
+  expect_words(run.err, {"last.safetensors is missing: going on from "});
+  expect_end(tensors("run/checkpoints/last.safetensors"));
+}
+
 // From nothing: initial spreads, the order of images, their changes, the warm-up and noise are all
 // as they were.
 TEST_F(OldRun, BegunAnewComesToTheSameEnd) {

@@ -1,4 +1,6 @@
 // A run that was stopped, however, ends as if it had not been.
+#include <nlohmann/json.hpp>
+
 #include "apps/io/safetensors.h"
 #include "tests/apps/program.h"
 
@@ -116,6 +118,34 @@ TEST_F(Resume, ARunThatIsKilledOverAndOverEndsTheSame) {
   expect_undisturbed_outcome();
 }
 
+// At moments drawn at random over the whole length of a run, and beyond the start of the program.
+TEST_F(Resume, AHundredRandomKillsDoNotChangeOneBit) {
+  constexpr int kills = 100;
+  int killed = 0, runs = 0;
+  for (std::uint64_t attempt = 0; killed < kills; ++attempt) {
+    ASSERT_LT(attempt, 20u * kills);
+    const auto wait =
+        std::chrono::microseconds(static_cast<long>(60'000 * Random(attempt).uniform({1})[0]));
+    const auto start = std::chrono::steady_clock::now();
+    const auto late = [&](const std::string&) {
+      return std::chrono::steady_clock::now() - start > wait;
+    };
+    const Finished run = go_on({.signal = SIGKILL, .when = late});
+    if (run.code == 128 + SIGKILL) {
+      ++killed;
+      continue;
+    }
+    expect_success(run);
+    expect_undisturbed_outcome();
+    if (HasFailure()) return;
+    fs::remove_all(snf / "run");
+    ++runs;
+  }
+  expect_success(go_on());
+  expect_undisturbed_outcome();
+  RecordProperty("finished runs", runs);
+}
+
 TEST_F(Resume, CtrlCSavesWithinAnEpochAndSaysHowToGoOn) {
   const std::string out = "it's my run";  // a name that a shell takes apart
   Words words = split(training + " --epochs 4 --out");
@@ -178,6 +208,70 @@ TEST_F(Resume, AnotherConfigurationIsRefused) {
   expect_refused(
       snf, "train exact_fc_mnist --out run --resume --epochs 4",
       {"last.safetensors", "a checkpoint of 'selfnorm_fc_mnist', expected 'exact_fc_mnist'"});
+}
+
+// It goes on with the rate in force, which the checkpoint holds; config.json tells its history.
+TEST_F(Resume, AnotherLearningRateIsTakenAndRemembered) {
+  stop_after_epoch_2();
+  const auto config = [&] { return nlohmann::json::parse(read_file(snf / "run/config.json")); };
+  const auto in_force = [&] {
+    const TensorFile last = load_safetensors(snf / "run/checkpoints/last.safetensors");
+    return nlohmann::json::parse(last.metadata.at("config")).at("lr").get<double>();
+  };
+  EXPECT_FALSE(config().contains("learning_rates"));
+  const std::string resume = "train selfnorm_fc_mnist --out run --resume ";
+  expect_success(snf(resume + "--epochs 3 --lr 0.0005"));
+  EXPECT_EQ(config().at("lr"), 0.0005);
+  EXPECT_EQ(config().at("learning_rates"), "0.001 from the start, 0.0005 since epoch 3");
+  EXPECT_EQ(in_force(), 0.0005);
+  expect_success(snf(resume + "--epochs 4"));
+  EXPECT_EQ(in_force(), 0.0005);
+  expect_success(snf(resume + "--epochs 5 --set lr=0.002"));
+  EXPECT_EQ(config().at("learning_rates"),
+            "0.001 from the start, 0.0005 since epoch 3, 0.002 since epoch 5");
+  std::string rates;
+  std::istringstream rows(read_file(snf / "run/metrics.csv"));
+  for (std::string row; std::getline(rows, row);) {
+    std::istringstream cells(row);
+    for (int cell = 0; cell < 6; ++cell) std::getline(cells, row, ',');
+    rates += row + " ";
+  }
+  EXPECT_EQ(rates, "learning_rate 0.0005 0.001 0.0005 0.0005 0.002 ");  // the first is of a warm-up
+  expect_refused(snf, resume + "--epochs 6 --lr fast", {"[lr] expected a number, got 'fast'"});
+  expect_refused(snf, resume + "--epochs 6 --lr 0", {"[lr] expected a positive number, got 0"});
+}
+
+TEST_F(Resume, GoesOnFromTheBestCheckpointWhenTheLastIsLost) {
+  for (const std::string epochs : {"1", "2", "3"}) {
+    fs::remove_all(snf / "run");
+    expect_success(snf(training + " --out run --epochs " + epochs));
+    fs::remove(snf / "run/checkpoints/last.safetensors");
+    expect_refused(snf, run_of_4, {"[run] holds a run already"});
+    const Finished run = snf("train selfnorm_fc_mnist --out run --resume --epochs 4");
+    EXPECT_EQ(run.code, 0);
+    EXPECT_EQ(run.err,
+              "run/checkpoints/last.safetensors is missing: going on from "
+              "run/checkpoints/best.safetensors\n");
+    expect_undisturbed_outcome();
+  }
+}
+
+TEST_F(Resume, FindsTheImagesWhereTheRunHadThemFromAnywhere) {
+  fs::rename(snf / "data/mnist", snf / "mine");
+  expect_success(snf(training + " --out run --epochs 2 --data mine"));
+  const std::string checkpoint = (snf / "run/checkpoints/best.safetensors").string();
+  const auto elsewhere = [&](const std::string& arguments) {
+    return snf.run({"/bin/sh", "-c", "cd / && exec " SNF_PROGRAM " " + arguments});
+  };
+  const Finished here = snf("evaluate selfnorm_fc_mnist --json --checkpoint " + checkpoint);
+  expect_success(here);
+  EXPECT_EQ(elsewhere("evaluate selfnorm_fc_mnist --json --checkpoint " + checkpoint).out,
+            here.out);
+  expect_success(elsewhere("reconstruct selfnorm_fc_mnist --checkpoint " + checkpoint + " --out " +
+                           (snf / "back.png").string()));
+  expect_success(
+      elsewhere("train selfnorm_fc_mnist --resume --epochs 4 --out " + (snf / "run").string()));
+  expect_undisturbed_outcome();
 }
 
 TEST_F(Resume, OtherImagesAreRefusedButTheSameElsewhereAreNot) {

@@ -128,12 +128,11 @@ TEST(SnfTrain, LooksForDataAndWritesWhereTheHelpSays) {
 
 TEST_F(TrainedSnf, SaysWhatItTrainsOnWhatAndHowItWent) {
   expect_success(trained_);
-  expect_words(
-      trained_.out,
-      {"selfnorm_fc_mnist: 2 self-normalizing FC", "5256 parameters",
-       "50 training, 10 validation, 20 test; 5 steps an epoch", "run directory: run",
-       "validation NLL", "1/3 ", "2/3 ", "3/3 ", "best: epoch " + last_best_row(snf)[0], "bits/dim",
-       "images: data/mnist, 50", "run/checkpoints/best.safetensors"});
+  expect_words(trained_.out,
+               {"selfnorm_fc_mnist: 2 self-normalizing FC", "5256 parameters",
+                "50 training, 10 validation, 20 test; 5 steps an epoch", "run directory: run",
+                "validation NLL", "1/3 ", "2/3 ", "3/3 ", "best: epoch " + last_best_row(snf)[0],
+                "bits/dim", "images: data/mnist, 50", "run/checkpoints/best.safetensors"});
   // These random images are nobody's data set.
   EXPECT_EQ(trained_.out.find("paper"), std::string::npos);
 }
@@ -264,7 +263,8 @@ TEST_F(TrainedSnf, EvaluatesItsBestCheckpointToTheNllOfItsMetrics) {
                 result["nll_nats"].get<double>(), 1e-9);
     char nll[32];
     std::snprintf(nll, sizeof nll, "exact NLL: %.2f +- ", result["nll_nats"].get<double>());
-    expect_words(text.out, {nll, "bits/dim", std::to_string(images) + " " + split + " images of data/mnist"});
+    expect_words(text.out,
+                 {nll, "bits/dim", std::to_string(images) + " " + split + " images of data/mnist"});
     EXPECT_EQ(text.out.find("paper"), std::string::npos);
   }
 }

@@ -73,10 +73,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace backflow;
   static State state;
   const Output input;
-  accepted([&] {
+  const auto checkpoint = accepted([&] {
     save_safetensors(input.path(), file_with(state, text_of(data, size)));
-    restore_from(state, load_checkpoint(input.path(), state.experiment.config.experiment));
-    return true;
+    return load_checkpoint(input.path(), state.experiment.config.experiment);
   });
+  if (checkpoint) restore_from(state, *checkpoint);
   return 0;
 }
