@@ -10,6 +10,7 @@
 #include <new>
 #include <sstream>
 
+#include "apps/bench.h"
 #include "apps/commands.h"
 #include "apps/experiments.h"
 #include "apps/io/datasets.h"
@@ -279,6 +280,12 @@ void add_timescaling(CLI::App& app, TimescalingOptions& options) {
   timescaling.flag("--json", options.json, "print one JSON object");
 }
 
+std::string version() {
+  return std::string("snf " SNF_VERSION ", ") +
+         (sizeof(Real) == sizeof(double) ? "double" : "float") + ", built for " +
+         vector_instructions();
+}
+
 // ---- From the command line to an exit code ----------------------------------------------------
 
 int say(int code, std::string line) {
@@ -315,6 +322,14 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
   return say(2, what + hint(app, ""));
 }
 
+// "out of memory: 8.0 GB asked for the shape ...", or less where nobody knows more.
+std::string out_of_memory(const std::bad_alloc& error) {
+  const std::string what = error.what(), memory = "out of memory";
+  const auto known = what.find(memory);
+  return (known == what.npos ? memory : what.substr(known)) +
+         "; ask for fewer images, smaller batches or fewer threads";
+}
+
 int run(int argc, char** argv) try {
   CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
   app.require_subcommand(1);
@@ -334,6 +349,7 @@ int run(int argc, char** argv) try {
   add_filters(app, filters_command);
   add_bench(app, bench_options);
   add_timescaling(app, timescaling_options);
+  app.set_version_flag("--version", version(), "Show the version, and what it is built for");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -357,8 +373,8 @@ int run(int argc, char** argv) try {
   return 0;
 } catch (const Diverged& error) {
   return say(3, error.what());
-} catch (const std::bad_alloc&) {
-  return say(2, "out of memory; ask for fewer images, or smaller batches");
+} catch (const std::bad_alloc& error) {
+  return say(2, out_of_memory(error));
 } catch (const std::exception& error) {
   return say(2, error.what());
 }
