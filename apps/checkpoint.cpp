@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <set>
 #include <string_view>
+
+#include "apps/numbers.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -46,12 +47,9 @@ T read_number(const Checkpoint& checkpoint, const std::string& key) {
   const auto found = checkpoint.file.metadata.find(key);
   if (found == checkpoint.file.metadata.end())
     fail(checkpoint.name, "'", key, "' is missing: this file cannot be resumed from");
-  T value{};
-  const char* end = found->second.data() + found->second.size();
-  const auto parsed = std::from_chars(found->second.data(), end, value);
-  if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(static_cast<double>(value)))
-    fail(checkpoint.name, "'", key, "' should be a number, found '", found->second, "'");
-  return value;
+  const std::optional<T> value = to_number<T>(found->second);
+  if (!value) fail(checkpoint.name, "'", key, "' should be a number, found '", found->second, "'");
+  return *value;
 }
 
 // Counts of the optimizer's steps, for parameters that had no gradient at some of them.

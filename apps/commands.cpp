@@ -26,7 +26,7 @@ void list_experiments() {
     const Config& config = experiment.config;
     const Index parameters = parameter_count(config, image_shape_of(config.dataset));
     std::printf("%-28s %-42s %-11s %10lld  %s\n", config.experiment.c_str(),
-                experiment.model.c_str(), config.dataset.c_str(), number(parameters),
+                model_description(config).c_str(), config.dataset.c_str(), number(parameters),
                 experiment.paper.c_str());
   }
 }
@@ -115,7 +115,9 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
               name_of(options.split), noise);
   std::printf("exact NLL: %.2f +- %.2f nats per image, %.4f bits/dim\n", result.nll,
               result.standard_error, bits);
-  std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
+  const bool other_images = !options.dataset.empty() && options.dataset != loaded.config.dataset;
+  if (is_papers_model(loaded.config) && !other_images)
+    std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
 }
 
 void sample_checkpoint(const SampleCommand& command) {

@@ -1,11 +1,11 @@
 #include "apps/run_directory.h"
 
-#include <charconv>
 #include <cstdio>
 #include <set>
 #include <sstream>
 
 #include "apps/io/atomic_file.h"
+#include "apps/numbers.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -58,9 +58,8 @@ MetricsTable::MetricsTable(fs::path path, Index last_epoch)
   if (last_epoch == 0 || !fs::exists(path_, ignored)) return;
   std::istringstream lines(read_file(path_));
   for (std::string line; std::getline(lines, line) && !lines.eof();) {  // at its end: half a row
-    Index epoch = 0;
-    std::from_chars(line.data(), line.data() + line.size(), epoch);
-    if (epoch >= 1 && epoch <= last_epoch) text_ += line + "\n";
+    const auto epoch = to_number<Index>(std::string_view(line).substr(0, line.find(',')));
+    if (epoch && *epoch >= 1 && *epoch <= last_epoch) text_ += line + "\n";
   }
 }
 

@@ -3,7 +3,7 @@
 // Exit codes: 0 done; 2 bad input, said in one line; 3 training diverged; 130 stopped by Ctrl-C.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
+#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <map>
@@ -15,6 +15,7 @@
 #include "apps/experiments.h"
 #include "apps/io/datasets.h"
 #include "apps/nearest.h"
+#include "apps/numbers.h"
 #include "apps/timescaling_figure.h"
 #include "apps/train.h"
 #include "engine/parallel.h"
@@ -24,13 +25,11 @@ namespace {
 
 template <class Number>
 Number parse_number(const std::string& flag, const std::string& text, Number least, Number most) {
-  Number value{};
-  const char* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, value);
-  if (parsed.ec != std::errc() || parsed.ptr != end || !(value >= least && value <= most))
+  const std::optional<Number> value = to_number<Number>(text);
+  if (!value || *value < least || *value > most)
     fail(flag, "expected a ", std::is_integral_v<Number> ? "whole " : "", "number from ", least,
          " to ", most, ", got '", text, "'");
-  return value;
+  return *value;
 }
 
 // A subcommand in the making. Each option says its default in the help.
@@ -52,6 +51,18 @@ class Command {
     CLI::Option* option = app_->add_option(flag, value, help)->type_name(type);
     when_left_out.empty() ? option->required()
                           : option->description(with_default(help, when_left_out));
+  }
+
+  void picture(std::filesystem::path& file) {
+    app_->add_option_function<std::string>(
+            "--out",
+            [&file](const std::string& text) {
+              file = text;
+              require_png(file);
+            },
+            "the PNG: a name that ends in .png, or in no extension")
+        ->type_name("FILE")
+        ->required();
   }
 
   template <class Number>
@@ -103,6 +114,15 @@ class Command {
   }
 
  private:
+  static void require_png(const std::filesystem::path& file) {
+    std::string extension = file.extension();
+    for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (extension.empty() || extension == ".png") return;
+    fail("--out", "expected a file name that ends in .png, since a PNG is written, got '",
+         file.string(), "'; name it '",
+         std::filesystem::path(file).replace_extension(".png").string(), "'");
+  }
+
   static void assign(std::vector<std::pair<std::string, std::string>>& all,
                      const std::string& word) {
     std::istringstream parts(word);
@@ -121,6 +141,9 @@ class Command {
 };
 
 constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but times 784 any Index
+// A square of samples, and a row of images, of 32 x 32 pixels, stay below the most pixels a side
+// that a PNG has (apps/io/png.cpp).
+constexpr Index most_samples = 65536, most_in_a_row = 10000;
 
 // "the experiment's, 250, 1000 or 6000".
 std::string default_of(const std::string& key) {
@@ -228,12 +251,13 @@ void add_evaluate(CLI::App& app, EvaluateOptions& options) {
 void add_sample(CLI::App& app, SampleCommand& command) {
   Command sample(app, "sample", "Draw samples of a checkpoint's model as a PNG");
   add_checkpoint(sample, command);
-  sample.path("--out", "FILE", command.out, "the PNG", "");
-  sample.number<Index>("--count", "N", command.samples.count, 1, many, "how many", "64");
+  sample.picture(command.out);
+  sample.number<Index>("--count", "N", command.samples.count, 1, most_samples,
+                       ("how many, up to " + std::to_string(most_samples)).c_str(), "64");
   add_inverse(sample, command.inverse);
   sample.number<double>("--temperature", "T", command.samples.temperature, 0, 1e6,
                         "standard deviation of the latents", "1");
-  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, UINT64_MAX, "of the latents",
+  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, INT64_MAX, "of the latents",
                                "0");
   sample.threads();
 }
@@ -243,8 +267,9 @@ void add_reconstruct(CLI::App& app, ReconstructCommand& command) {
                       "Draw images, what the inverse makes of their latents, and the difference");
   add_checkpoint(reconstruct, command);
   add_data(reconstruct, command);
-  reconstruct.path("--out", "FILE", command.out, "the PNG", "");
-  reconstruct.number<Index>("--count", "N", command.count, 1, many, "how many", "10");
+  reconstruct.picture(command.out);
+  reconstruct.number<Index>("--count", "N", command.count, 1, most_in_a_row,
+                            ("how many, up to " + std::to_string(most_in_a_row)).c_str(), "10");
   add_inverse(reconstruct, command.inverse);
   reconstruct.threads();
 }

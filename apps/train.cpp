@@ -151,7 +151,7 @@ Training::Training(const TrainOptions& options)
       warmup_steps_(std::llround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_))),
       model_(config_, shape_of(images_.train)),
       optimizer_(make_optimizer(config_, model_)),
-      log_(experiment_, model_, options.quiet) {
+      log_(experiment_, config_, model_, options.quiet) {
   position_.data_checksum = checksum(images_.train);
   if (checkpoint_) go_on();
 }
@@ -304,7 +304,7 @@ void Training::save_pictures() {
     save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
   });
   plot_curve(run_.metrics(), run_.curve(), options_.experiment,
-             experiment_.paper_nll
+             experiment_.paper_nll && is_papers_model(config_)
                  ? std::optional(ReferenceLine{*experiment_.paper_nll,
                                                "paper, converged: " + experiment_.paper})
                  : std::nullopt);

@@ -12,7 +12,7 @@ void TrainingLog::head(const ImageSplits& images, Index steps_per_epoch,
                        const RunDirectory& run) const {
   if (quiet_) return;
   std::printf("%s: %s; %lld parameters\n", experiment_.config.experiment.c_str(),
-              experiment_.model.c_str(), number(model_.parameter_count()));
+              model_description(config_).c_str(), number(model_.parameter_count()));
   std::printf("images: %lld training, %lld validation, %lld test; %lld steps an epoch\n",
               number(images.train.count()), number(images.validation.count()),
               number(images.test.count()), number(steps_per_epoch));
@@ -41,7 +41,8 @@ void TrainingLog::end(const Position& position, const RunDirectory& run) const {
       "\nbest: epoch %lld, validation NLL %.1f, test NLL %.1f nats per image, %.3f bits/dim\n",
       number(position.best_epoch), position.best_nll, position.best_test_nll,
       bits_per_dim(position.best_test_nll, model_.image()));
-  std::printf("paper, converged: test NLL %s\n", experiment_.paper.c_str());
+  if (is_papers_model(config_))
+    std::printf("paper, converged: test NLL %s\n", experiment_.paper.c_str());
   std::printf("checkpoint: %s\n", run.best().c_str());
 }
 

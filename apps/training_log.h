@@ -9,8 +9,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class TrainingLog {
  public:
-  TrainingLog(const Experiment& experiment, const Model& model, bool quiet)
-      : experiment_(experiment), model_(model), quiet_(quiet) {}
+  TrainingLog(const Experiment& experiment, const Config& config, const Model& model, bool quiet)
+      : experiment_(experiment), config_(config), model_(model), quiet_(quiet) {}
 
   void head(const ImageSplits& images, Index steps_per_epoch, const RunDirectory& run) const;
   void row(const EpochMetrics& row, Index epochs) const;
@@ -19,6 +19,7 @@ class TrainingLog {
 
  private:
   const Experiment& experiment_;
+  const Config& config_;
   const Model& model_;
   bool quiet_;
 };
