@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <functional>
 #include <thread>
@@ -45,10 +46,6 @@ std::string out_of_memory(const std::function<void()>& f) {
   return "no error";
 }
 
-// Threads of OpenBLAS's own, which it starts before main(), may need what the limit denies, and the
-// end of the process would wait for them.
-[[noreturn]] void end(int code) { _exit(code); }
-
 void multiply() { matmul(Tensor::identity(300), Tensor::identity(300)); }
 
 // A product that asks for ever is not waited for for ever.
@@ -58,10 +55,12 @@ void expect_exit(const F& f) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   const auto with_alarm = [&] {
     alarm(30);
-    sleep(1);  // until OpenBLAS's own threads have what they want
     f();
   };
+  // Threads of OpenBLAS's own would begin before main(), and need what the limit denies.
+  setenv("OPENBLAS_NUM_THREADS", "1", 1);
   EXPECT_EXIT(with_alarm(), testing::ExitedWithCode(0), "");
+  unsetenv("OPENBLAS_NUM_THREADS");
 }
 
 TEST(Blas, ThatGetsNoMemoryIsOutOfMemory) {
@@ -75,7 +74,7 @@ TEST(Blas, ThatGetsNoMemoryIsOutOfMemory) {
       leave(200 * mega);
       const std::string line = out_of_memory(f);
       std::fputs(line.c_str(), stderr);
-      end(line == "[blas] out of memory: 0.3 GB asked for the products of 2 threads" ? 0 : 1);
+      _exit(line == "[blas] out of memory: 0.3 GB asked for the products of 2 threads" ? 0 : 1);
     });
   }
 }
@@ -84,9 +83,9 @@ TEST(Blas, IsTriedAgainAfterAFailure) {
   expect_exit([] {
     set_threads(1);
     leave(100 * mega);
-    if (out_of_memory(multiply) == "no error") end(1);
+    if (out_of_memory(multiply) == "no error") _exit(1);
     leave_everything();
-    end(out_of_memory(multiply) == "no error" ? 0 : 2);
+    _exit(out_of_memory(multiply) == "no error" ? 0 : 2);
   });
 }
 
@@ -98,7 +97,7 @@ TEST(Blas, HasItsMemoryAfterTheFirstProduct) {
     leave(100 * mega);
     const Tensor a = Tensor::identity(1000);
     for (int i = 0; i < 20; ++i) matmul(a, a);
-    end(0);
+    _exit(0);
   });
 }
 
@@ -109,21 +108,24 @@ TEST(Blas, OfOneThreadMoreThanThePoolHasIsAskedForThen) {
     leave(100 * mega);
     std::string line;
     std::thread([&] { line = out_of_memory(multiply); }).join();
-    end(line == "[blas] out of memory: 0.1 GB asked for the products of 2 threads" ? 0 : 1);
+    _exit(line == "[blas] out of memory: 0.3 GB asked for the products of 2 threads" ? 0 : 1);
   });
 }
 
 TEST(Blas, IsLeftToTheNextThreadWhenOneEnds) {
   expect_exit([] {
-    set_threads(2);
-    multiply();
-    leave(100 * mega);
-    for (int i = 0; i < 5; ++i) {
+    set_threads(1);
+    const auto elsewhere = [] {
       std::string line;
       std::thread([&] { line = out_of_memory(multiply); }).join();
-      if (line != "no error") end(1);
-    }
-    end(0);
+      return line;
+    };
+    multiply();
+    elsewhere();
+    leave(100 * mega);
+    for (int i = 0; i < 5; ++i)
+      if (elsewhere() != "no error") _exit(1);
+    _exit(0);
   });
 }
 
