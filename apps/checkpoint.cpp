@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <set>
 #include <string_view>
 
 #include "apps/io/quote.h"
-#include "ops/matmul.h"
+#include "apps/numbers.h"
+#include "ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -62,12 +62,10 @@ const std::string& find_text(const Checkpoint& checkpoint, const std::string& ke
 template <class T>
 T read_number(const Checkpoint& checkpoint, const std::string& key) {
   const std::string& text = find_text(checkpoint, key);
-  T value{};
-  const char* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, value);
-  if (parsed.ec != std::errc() || parsed.ptr != end || !std::isfinite(static_cast<double>(value)))
+  const std::optional<T> value = to_number<T>(text);
+  if (!value)
     fail(checkpoint.name, quote(key, '\''), " should be a number, found ", quote(text, '\''));
-  return value;
+  return *value;
 }
 
 // Of epochs or steps.

@@ -28,7 +28,7 @@ void list_experiments() {
     const Config& config = experiment.config;
     const Index parameters = parameter_count(config, image_shape_of(config.dataset));
     std::printf("%-28s %-42s %-11s %10lld  %s\n", config.experiment.c_str(),
-                experiment.model.c_str(), config.dataset.c_str(), number(parameters),
+                model_description(config).c_str(), config.dataset.c_str(), number(parameters),
                 experiment.paper.c_str());
   }
 }
@@ -81,7 +81,7 @@ static Images load_images(const DataOptions& options, const CheckpointOptions& m
   const std::string& dataset = options.dataset.empty() ? loaded.config.dataset : options.dataset;
   const auto dir = find_data(dataset, options, model, loaded.config);
   ImageSplits all = load_dataset(dataset, dir);
-  const bool comparable = is_comparable(find_experiment(model.experiment), all);
+  const bool comparable = is_comparable(loaded.config, all);
   Images images{part_of(all, options.split), all.name, comparable};
   const ImageShape& expected = loaded.model.image();
   const ImageSet& set = images.set;

@@ -11,6 +11,7 @@
 #include "apps/io/json_events.h"
 #include "apps/io/quote.h"
 #include "apps/nearest.h"
+#include "apps/numbers.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -24,13 +25,7 @@ T parse(const std::string& key, const std::string& text) {
     if (text == "false" || text == "0") return false;
     fail(key, "expected true or false, got ", quote(text, '\''));
   } else {
-    std::size_t used = 0;
-    try {
-      const T value = std::is_same_v<T, Index> ? static_cast<T>(std::stoll(text, &used))
-                                               : static_cast<T>(std::stod(text, &used));
-      if (used == text.size()) return value;
-    } catch (const std::exception&) {  // not a number, or out of range: said below
-    }
+    if (const std::optional<T> value = to_number<T>(text)) return *value;
     fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number", ", got ",
          quote(text, '\''));
   }

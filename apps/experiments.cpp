@@ -1,5 +1,8 @@
 #include "apps/experiments.h"
 
+#include <algorithm>
+#include <array>
+#include <map>
 #include <numbers>
 
 #include "apps/io/datasets.h"
@@ -9,15 +12,13 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-Experiment nats(const std::string& model, double nll, const std::string& paper, Config config) {
-  return {model, paper, nll, std::move(config)};
+Experiment nats(double nll, const std::string& paper, Config config) {
+  return {paper, nll, std::move(config)};
 }
 
-Experiment bits(const std::string& model, double bits_per_dim, const std::string& paper,
-                Config config) {
+Experiment bits(double bits_per_dim, const std::string& paper, Config config) {
   constexpr double dimensions = 3 * 32 * 32;
-  return {model, paper + " bits/dim", bits_per_dim * dimensions * std::numbers::ln2,
-          std::move(config)};
+  return {paper + " bits/dim", bits_per_dim * dimensions * std::numbers::ln2, std::move(config)};
 }
 
 Config fc(const char* name, const char* layer) {
@@ -76,27 +77,57 @@ std::vector<Experiment> make_experiments() {
     config->batch_size = 64;
   }
 
-  const std::string blocks = ", 3 blocks, spline";
-  return {
-      nats("2 relative-gradient FC, smooth leaky ReLU", 1096.5, "1096.5 +- 0.5", relative),
-      nats("2 exact FC, smooth leaky ReLU", 947.6, "947.6 +- 0.2", fc("exact_fc_mnist", "exact")),
-      nats("2 self-normalizing FC, smooth leaky ReLU", 947.1, "947.1 +- 0.2",
-           fc("selfnorm_fc_mnist", "self_normalizing")),
-      nats("9 emerging convolutions" + blocks, 645.7, "645.7 +- 3.6",
-           cnn("emerging_cnn_mnist", "emerging")),
-      nats("9 self-normalizing conv 3x3" + blocks, 638.6, "638.6 +- 0.9",
-           cnn("selfnorm_cnn_mnist", "self_normalizing")),
-      nats("9 convolution exponentials" + blocks, 638.1, "638.1 +- 1.0",
-           cnn("exponential_cnn_mnist", "exponential")),
-      nats("9 exact conv 3x3" + blocks, 637.4, "637.4 +- 0.2", cnn("exact_cnn_mnist", "exact")),
-      nats("Glow L=2 K=16, 1x1 conv", 575.7, "575.7 +- 0.8", exact_mnist),
-      nats("Glow L=2 K=16, self-normalizing 1x1", 575.4, "575.4 +- 1.4", selfnorm_mnist),
-      {"Glow L=2 K=4, self-normalizing 5x5, GECO", "see its Table A.5", {}, geco},
-      bits("Glow L=3 K=32, 1x1 conv", 3.36, "3.36", exact_cifar),
-      bits("Glow L=3 K=32, self-normalizing 1x1", 3.37, "3.37", selfnorm_cifar),
-      bits("Glow L=3 K=48, 1x1 conv", 4.12, "4.12", exact_imagenet),
-      bits("Glow L=3 K=48, self-normalizing 1x1", 4.14, "4.14", selfnorm_imagenet)};
+  return {nats(1096.5, "1096.5 +- 0.5", relative),
+          nats(947.6, "947.6 +- 0.2", fc("exact_fc_mnist", "exact")),
+          nats(947.1, "947.1 +- 0.2", fc("selfnorm_fc_mnist", "self_normalizing")),
+          nats(645.7, "645.7 +- 3.6", cnn("emerging_cnn_mnist", "emerging")),
+          nats(638.6, "638.6 +- 0.9", cnn("selfnorm_cnn_mnist", "self_normalizing")),
+          nats(638.1, "638.1 +- 1.0", cnn("exponential_cnn_mnist", "exponential")),
+          nats(637.4, "637.4 +- 0.2", cnn("exact_cnn_mnist", "exact")),
+          nats(575.7, "575.7 +- 0.8", exact_mnist),
+          nats(575.4, "575.4 +- 1.4", selfnorm_mnist),
+          {"see its Table A.5", {}, geco},
+          bits(3.36, "3.36", exact_cifar),
+          bits(3.37, "3.37", selfnorm_cifar),
+          bits(4.12, "4.12", exact_imagenet),
+          bits(4.14, "4.14", selfnorm_imagenet)};
 }
+
+// "exact", "self-normalizing", "relative-gradient"
+std::string layer_in_words(const Config& c) {
+  if (c.layer == "self_normalizing") return "self-normalizing";
+  if (c.layer == "relative_gradient") return "relative-gradient";
+  return c.layer;
+}
+
+// "3x3"
+std::string kernel_in_words(const Config& c) {
+  const std::string side = std::to_string(c.kernel_size);
+  return side + "x" + side;
+}
+
+std::string activation_in_words(const Config& c) {
+  static const std::map<std::string, std::string> words = {
+      {"identity", "no activation"},
+      {"leaky_relu", "leaky ReLU"},
+      {"learnable_leaky_relu", "learnable leaky ReLU"},
+      {"smooth_leaky_relu", "smooth leaky ReLU"},
+      {"smooth_tanh", "smooth tanh"}};
+  const auto found = words.find(c.activation);
+  return found == words.end() ? c.activation : found->second;
+}
+
+std::string convolutions_in_words(const Config& c) {
+  const bool one = c.num_blocks * c.block_size == 1;
+  if (c.layer == "emerging") return one ? "emerging convolution" : "emerging convolutions";
+  if (c.layer == "exponential") return one ? "convolution exponential" : "convolution exponentials";
+  return layer_in_words(c) + " conv " + kernel_in_words(c);
+}
+
+// What decides which model it is; not how it begins, how it is trained, or how far.
+constexpr std::array model_fields = {"dataset",    "architecture", "layer",      "num_layers",
+                                     "num_blocks", "block_size",   "width",      "kernel_size",
+                                     "activation", "alpha",        "logit_alpha"};
 
 }  // namespace
 
@@ -115,8 +146,31 @@ const Experiment& find_experiment(const std::string& name) {
        "'? 'snf list' shows all");
 }
 
-bool is_comparable(const Experiment& experiment, const ImageSplits& images) {
-  return images.published && images.name == title_of(experiment.config.dataset);
+std::string model_description(const Config& c) {
+  const std::string geco = c.layer == "self_normalizing" && c.geco_rate > 0 ? ", GECO" : "";
+  if (c.architecture == "fc")
+    return std::to_string(c.num_layers) + " " + layer_in_words(c) + " FC, " +
+           activation_in_words(c) + geco;
+  if (c.architecture == "cnn")
+    return std::to_string(c.num_blocks * c.block_size) + " " + convolutions_in_words(c) + ", " +
+           std::to_string(c.num_blocks) + (c.num_blocks == 1 ? " block, " : " blocks, ") +
+           activation_in_words(c) + geco;
+  return "Glow L=" + std::to_string(c.num_blocks) + " K=" + std::to_string(c.block_size) + ", " +
+         (c.layer == "conv1x1" ? "1x1 conv" : layer_in_words(c) + " " + kernel_in_words(c)) + geco;
+}
+
+bool is_papers_model(const Config& config) {
+  for (const Experiment& experiment : experiments()) {
+    if (experiment.config.experiment != config.experiment) continue;
+    return std::all_of(model_fields.begin(), model_fields.end(), [&](const char* key) {
+      return field_as_text(config, key) == field_as_text(experiment.config, key);
+    });
+  }
+  return false;
+}
+
+bool is_comparable(const Config& config, const ImageSplits& images) {
+  return is_papers_model(config) && images.published && images.name == title_of(config.dataset);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -18,6 +18,8 @@ class Progress {
   double seconds_left(Index done) const;
 
  private:
+  std::string line(Index done, std::string note, Index room) const;
+
   using Clock = std::chrono::steady_clock;
   Index first_, total_;
   bool shown_, drawn_ = false;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <set>
@@ -16,6 +15,7 @@
 
 #include "apps/io/atomic_file.h"
 #include "apps/io/quote.h"
+#include "apps/numbers.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -3,18 +3,20 @@
 // Exit codes: 0 done; 2 bad input, said in one line; 3 training diverged; 130 stopped by Ctrl-C.
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <charconv>
+#include <cctype>
 #include <csignal>
 #include <cstdio>
 #include <map>
 #include <new>
 #include <sstream>
 
+#include "apps/bench.h"
 #include "apps/commands.h"
 #include "apps/experiments.h"
 #include "apps/io/datasets.h"
 #include "apps/io/quote.h"
 #include "apps/nearest.h"
+#include "apps/numbers.h"
 #include "apps/timescaling_figure.h"
 #include "apps/train.h"
 #include "engine/parallel.h"
@@ -24,13 +26,11 @@ namespace {
 
 template <class Number>
 Number parse_number(const std::string& flag, const std::string& text, Number least, Number most) {
-  Number value{};
-  const char* end = text.data() + text.size();
-  const auto parsed = std::from_chars(text.data(), end, value);
-  if (parsed.ec != std::errc() || parsed.ptr != end || !(value >= least && value <= most))
+  const std::optional<Number> value = to_number<Number>(text);
+  if (!value || *value < least || *value > most)
     fail(flag, "expected a ", std::is_integral_v<Number> ? "whole " : "", "number from ", least,
-         " to ", most, ", got '", text, "'");
-  return value;
+         " to ", most, ", got ", quote(text, '\''));
+  return *value;
 }
 
 // A subcommand in the making. Each option says its default in the help.
@@ -52,6 +52,18 @@ class Command {
     CLI::Option* option = app_->add_option(flag, value, help)->type_name(type);
     when_left_out.empty() ? option->required()
                           : option->description(with_default(help, when_left_out));
+  }
+
+  void picture(std::filesystem::path& file) {
+    app_->add_option_function<std::string>(
+            "--out",
+            [&file](const std::string& text) {
+              file = text;
+              require_png(file);
+            },
+            "the PNG: a name that ends in .png, or in no extension")
+        ->type_name("FILE")
+        ->required();
   }
 
   template <class Number>
@@ -103,6 +115,15 @@ class Command {
   }
 
  private:
+  static void require_png(const std::filesystem::path& file) {
+    std::string extension = file.extension();
+    for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (extension.empty() || extension == ".png") return;
+    fail("--out", "expected a file name that ends in .png, since a PNG is written, got '",
+         file.string(), "'; name it '",
+         std::filesystem::path(file).replace_extension(".png").string(), "'");
+  }
+
   static void assign(std::vector<std::pair<std::string, std::string>>& all,
                      const std::string& word) {
     std::istringstream parts(word);
@@ -121,6 +142,9 @@ class Command {
 };
 
 constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but times 784 any Index
+// A square of samples, and a row of images, of 32 x 32 pixels, stay below the most pixels a side
+// that a PNG has (apps/io/png.cpp).
+constexpr Index most_samples = 65536, most_in_a_row = 10000;
 
 // "the experiment's, 250, 1000 or 6000".
 std::string default_of(const std::string& key) {
@@ -231,12 +255,13 @@ void add_evaluate(CLI::App& app, EvaluateOptions& options) {
 void add_sample(CLI::App& app, SampleCommand& command) {
   Command sample(app, "sample", "Draw samples of a checkpoint's model as a PNG");
   add_checkpoint(sample, command);
-  sample.path("--out", "FILE", command.out, "the PNG", "");
-  sample.number<Index>("--count", "N", command.samples.count, 1, many, "how many", "64");
+  sample.picture(command.out);
+  sample.number<Index>("--count", "N", command.samples.count, 1, most_samples,
+                       ("how many, up to " + std::to_string(most_samples)).c_str(), "64");
   add_inverse(sample, command.inverse);
   sample.number<double>("--temperature", "T", command.samples.temperature, 0, 1e6,
                         "standard deviation of the latents", "1");
-  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, UINT64_MAX, "of the latents",
+  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, INT64_MAX, "of the latents",
                                "0");
   sample.threads();
 }
@@ -246,8 +271,9 @@ void add_reconstruct(CLI::App& app, ReconstructCommand& command) {
                       "Draw images, what the inverse makes of their latents, and the difference");
   add_checkpoint(reconstruct, command);
   add_data(reconstruct, command);
-  reconstruct.path("--out", "FILE", command.out, "the PNG", "");
-  reconstruct.number<Index>("--count", "N", command.count, 1, many, "how many", "10");
+  reconstruct.picture(command.out);
+  reconstruct.number<Index>("--count", "N", command.count, 1, most_in_a_row,
+                            ("how many, up to " + std::to_string(most_in_a_row)).c_str(), "10");
   add_inverse(reconstruct, command.inverse);
   reconstruct.threads();
 }
@@ -281,6 +307,12 @@ void add_timescaling(CLI::App& app, TimescalingOptions& options) {
                             std::to_string(options.batch_size));
   timescaling.threads();
   timescaling.flag("--json", options.json, "print one JSON object");
+}
+
+std::string version() {
+  return std::string("snf " SNF_VERSION ", ") +
+         (sizeof(Real) == sizeof(double) ? "double" : "float") + ", built for " +
+         vector_instructions();
 }
 
 // ---- From the command line to an exit code ----------------------------------------------------
@@ -320,6 +352,14 @@ int explain(const CLI::App& app, const CLI::ParseError& error) {
   return say(2, what + hint(app, ""));
 }
 
+// "out of memory: 8.0 GB asked for the shape ...", or less where nobody knows more.
+std::string out_of_memory(const std::bad_alloc& error) {
+  const std::string what = error.what(), memory = "out of memory";
+  const auto known = what.find(memory);
+  return (known == what.npos ? memory : what.substr(known)) +
+         "; ask for fewer images, smaller batches or fewer threads";
+}
+
 int run(int argc, char** argv) try {
   CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
   app.require_subcommand(1);
@@ -339,6 +379,7 @@ int run(int argc, char** argv) try {
   add_filters(app, filters_command);
   add_bench(app, bench_options);
   add_timescaling(app, timescaling_options);
+  app.set_version_flag("--version", version(), "Show the version, and what it is built for");
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
@@ -363,8 +404,8 @@ int run(int argc, char** argv) try {
   return 0;
 } catch (const Diverged& error) {
   return say(3, error.what());
-} catch (const std::bad_alloc&) {
-  return say(2, "out of memory; ask for fewer images, or smaller batches");
+} catch (const std::bad_alloc& error) {
+  return say(2, out_of_memory(error));
 } catch (const std::exception& error) {
   return say(2, error.what());
 }

@@ -19,7 +19,7 @@
 #include "apps/run_directory.h"
 #include "apps/step.h"
 #include "apps/training_log.h"
-#include "ops/matmul.h"
+#include "ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -192,7 +192,7 @@ Training::Training(const TrainOptions& options)
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
       optimizer_(make_optimizer(config_, model_)),
-      log_(experiment_, model_, images_, options.quiet) {
+      log_(experiment_, config_, model_, images_, options.quiet) {
   position_.data_checksum = images_.train_checksum;
   position_.validation_checksum = images_.validation_checksum;
   position_.test_checksum = images_.test_checksum;
@@ -442,7 +442,7 @@ void Training::save_pictures(Index epoch) {
   draw(epoch, [&] {
     save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
   });
-  const bool comparable = is_comparable(experiment_, images_);
+  const bool comparable = is_comparable(config_, images_);
   draw(epoch, [&] {
     plot_curve(run_.metrics(), run_.curve(), options_.experiment + " on " + images_.name,
                comparable && experiment_.paper_nll

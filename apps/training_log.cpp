@@ -26,7 +26,7 @@ void TrainingLog::flush() {
 void TrainingLog::head(Index steps_per_epoch, const RunDirectory& run) {
   if (quiet_) return;
   std::printf("%s: %s; %lld parameters\n", experiment_.config.experiment.c_str(),
-              experiment_.model.c_str(), number(model_.parameter_count()));
+              model_description(config_).c_str(), number(model_.parameter_count()));
   std::printf("images: %s, %lld training, %lld validation, %lld test; %lld steps an epoch\n",
               printable(images_.name).c_str(), number(images_.train.count()),
               number(images_.validation.count()), number(images_.test.count()),
@@ -56,7 +56,7 @@ void TrainingLog::end(const Position& position, const RunDirectory& run) {
       "\nbest: epoch %lld, validation NLL %.1f, test NLL %.1f nats per image, %.3f bits/dim\n",
       number(position.best_epoch), position.best_nll, position.best_test_nll,
       bits_per_dim(position.best_test_nll, model_.image()));
-  if (is_comparable(experiment_, images_))
+  if (is_comparable(config_, images_))
     std::printf("paper, converged: test NLL %s\n", experiment_.paper.c_str());
   std::printf("checkpoint: %s\n", run.best().c_str());
   flush();

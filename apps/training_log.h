@@ -10,9 +10,9 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class TrainingLog {
  public:
-  TrainingLog(const Experiment& experiment, const Model& model, const ImageSplits& images,
-              bool quiet)
-      : experiment_(experiment), model_(model), images_(images), quiet_(quiet) {}
+  TrainingLog(const Experiment& experiment, const Config& config, const Model& model,
+              const ImageSplits& images, bool quiet)
+      : experiment_(experiment), config_(config), model_(model), images_(images), quiet_(quiet) {}
 
   void head(Index steps_per_epoch, const RunDirectory& run);
   void row(const EpochMetrics& row, Index epochs);
@@ -23,6 +23,7 @@ class TrainingLog {
   void flush();
 
   const Experiment& experiment_;
+  const Config& config_;
   const Model& model_;
   const ImageSplits& images_;
   bool quiet_;

@@ -32,6 +32,8 @@ OutOfMemory::OutOfMemory(Index bytes)
     : bytes_(bytes), line_("[buffer] out of memory: " + gigabytes(bytes) + " asked for") {}
 OutOfMemory::OutOfMemory(Index bytes, const Shape& of_tensor)
     : bytes_(bytes), line_(line_of(bytes, of_tensor)) {}
+OutOfMemory::OutOfMemory(Index bytes, const std::string& what)
+    : bytes_(bytes), line_("[blas] out of memory: " + gigabytes(bytes) + " asked for " + what) {}
 
 struct alignas(64) Buffer::Header {
   std::atomic<Index> handles{1};

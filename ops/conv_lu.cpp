@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "engine/parallel.h"
+#include "ops/blas.h"
 #include "ops/pointwise.h"
 #include "ops/shape.h"
 
@@ -18,9 +19,6 @@ void dlaswp_(const int* n, double* a, const int* lda, const int* first, const in
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-// As in matmul.cpp, which a program that uses this file need not contain.
-[[maybe_unused]] const bool single_threaded = (openblas_set_num_threads(1), true);
 
 std::atomic<Index> factorizations = 0;
 
@@ -37,12 +35,14 @@ struct View {
 
 // c = beta c - a b.
 void subtract_product(const View& c, double beta, const View& a, const View& b) {
+  prepare_blas();
   cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, c.rows, c.columns, a.columns, -1, a.data,
               a.leading, b.data, b.leading, beta, c.data, c.leading);
 }
 
 // b = a^-1 b or, from the right, b a^-1; a is the unit lower or the upper triangle of a view.
 void divide(const View& b, CBLAS_SIDE side, CBLAS_UPLO triangle, const View& a) {
+  prepare_blas();
   cblas_dtrsm(CblasColMajor, side, triangle, CblasNoTrans,
               triangle == CblasLower ? CblasUnit : CblasNonUnit, b.rows, b.columns, 1, a.data,
               a.leading, b.data, b.leading);
@@ -162,6 +162,7 @@ ConvLU::Factors::Factors(const Tensor& w, Index height, Index width)
 // Block column after block column. As in LAPACK's dgbtrf, exchanges of rows leave the columns on
 // the left alone: T = P0^T L0 P1^T L1 ... U.
 void ConvLU::Factors::factorize() {
+  prepare_blas();
   for (int k = 0; k < layout.blocks; ++k) {
     const Window a = window(k);
     int* const chosen = pivots.data() + k * layout.m;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cmath>
 
+#include "ops/blas.h"
 #include "ops/matmul.h"
 #include "ops/pointwise.h"
 #include "ops/shape.h"
@@ -38,6 +39,7 @@ LU::LU(const Tensor& A) {
   const int n = factors->n = static_cast<int>(A.size(0));
   factors->lu.assign(A.data(), A.data() + A.size());
   factors->pivots.resize(n);
+  prepare_blas();
   if (n > 0) dgetrf_(&n, &n, factors->lu.data(), &n, factors->pivots.data(), &factors->zero_pivot);
   ++factorizations;
   factors_ = std::move(factors);
@@ -73,6 +75,7 @@ Tensor LU::inverse() const {
   std::vector<double> a = f.lu, work(64 * std::max(1, f.n));
   const int lwork = static_cast<int>(work.size());
   int info = 0;
+  prepare_blas();
   if (f.n > 0) dgetri_(&f.n, a.data(), &f.n, f.pivots.data(), work.data(), &lwork, &info);
   return to_tensor({f.n, f.n}, a);
 }
@@ -86,6 +89,7 @@ Tensor LU::solve(const Tensor& B, char mode) const {
   std::vector<double> x(columns.data(), columns.data() + columns.size());
   const int k = static_cast<int>(B.size(1));
   int info = 0;
+  prepare_blas();
   if (f.n > 0 && k > 0)
     dgetrs_(&mode, &f.n, &k, f.lu.data(), &f.n, f.pivots.data(), x.data(), &f.n, &info);
   return transpose(to_tensor(columns.shape(), x));
@@ -124,6 +128,7 @@ Tensor random_orthogonal(Index size, const Random& random) {
   const int n = static_cast<int>(size), lwork = 64 * n;
   std::vector<double> q(normal.data(), normal.data() + normal.size()), tau(n), work(lwork);
   int info = 0;
+  prepare_blas();
   dgeqrf_(&n, &n, q.data(), &n, tau.data(), work.data(), &lwork, &info);
   std::vector<double> sign(n);
   for (int i = 0; i < n; ++i) sign[i] = q[i * (n + std::size_t{1})] < 0 ? -1 : 1;

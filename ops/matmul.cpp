@@ -3,12 +3,10 @@
 #include <cblas.h>
 
 #include "engine/parallel.h"
+#include "ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-// Before main(), because LAPACK in linalg.cpp must not use threads of its own either.
-[[maybe_unused]] const bool single_threaded = (openblas_set_num_threads(1), true);
 
 MatrixView view(const Operand<Tensor>& x) {
   const MatrixView stored = matrix(x.value.data(), x.value.size(0), x.value.size(1));
@@ -45,6 +43,7 @@ MatrixView transposed(const MatrixView& x) {
 }
 
 void product(Real* out, Index leading, Real beta, const MatrixView& a, const MatrixView& b) {
+  prepare_blas();
 #ifdef BACKFLOW_DOUBLE
   const auto gemm = cblas_dgemm;
 #else
@@ -112,7 +111,5 @@ Var matmul(const Operand<Var>& a, const Operand<Var>& b) {
       grad(b.value, [product_into, swap = B.is_transposed, At = flipped(A)](
                         const Tensor& g, Accumulator& into) { product_into(into, swap, At, g); }));
 }
-
-std::string blas_kernel() { return openblas_get_corename(); }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,8 +4,6 @@
 // run on our pool. So the bits do not depend on the number of threads.
 #pragma once
 
-#include <string>
-
 #include "engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -47,9 +45,5 @@ MatrixView transposed(const MatrixView& x);
 
 // out = beta * out + a b on the calling thread alone.
 void product(Real* out, Index leading, Real beta, const MatrixView& a, const MatrixView& b);
-
-// The kernels that OpenBLAS has chosen for this processor, such as "Haswell": its products have the
-// same bits only under the same ones.
-std::string blas_kernel();
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

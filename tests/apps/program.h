@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,14 +40,16 @@ struct Conditions {
   std::string path = "/nowhere";        // to look for gnuplot, which takes longer than all the rest
   rlim_t largest_file = RLIM_INFINITY;  // bytes
   bool terminal = false;                // whether stderr is one
-  int signal = 0;                       // sent once `when` holds of what was printed so far
+  unsigned short columns = 0;           // that it has; 0: it does not say
+  rlim_t address_space = RLIM_INFINITY;  // bytes
+  int signal = 0;                        // sent once `when` holds of what was printed so far
   std::function<bool(const std::string& out)> when = nullptr;
 };
 
 // An unnamed file, or a terminal, that the program writes to.
 class Screen {
  public:
-  explicit Screen(bool terminal) : terminal_(terminal) {
+  explicit Screen(bool terminal, unsigned short columns = 0) : terminal_(terminal) {
     if (!terminal) {
       file_.reset(std::tmpfile());
       return;
@@ -55,6 +58,8 @@ class Screen {
     grantpt(master_);
     unlockpt(master_);
     fcntl(master_, F_SETFL, O_NONBLOCK);
+    const winsize size{.ws_row = 0, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    ioctl(master_, TIOCSWINSZ, &size);
     file_.reset(std::fopen(ptsname(master_), "r+"));
   }
   ~Screen() {
@@ -131,6 +136,13 @@ class Snf {
   }
 
  private:
+  static void limit(int resource, rlim_t most) {
+    rlimit limit;
+    getrlimit(resource, &limit);
+    limit.rlim_cur = std::min(most, limit.rlim_max);
+    if (setrlimit(resource, &limit) != 0) _exit(126);
+  }
+
   static std::string random_images(std::uint32_t count, std::uint32_t side, std::uint64_t seed) {
     std::string bytes = idx_header(count, side, side);
     for (Real u : Random(seed).uniform({count * side * side}).values())
@@ -142,7 +154,7 @@ class Snf {
 };
 
 inline Finished Snf::run(Words words, const Conditions& conditions) const {
-  Screen out(false), err(conditions.terminal);
+  Screen out(false), err(conditions.terminal, conditions.columns);
   std::string path = "PATH=" + conditions.path;
   std::string for_sanitizers = "ASAN_OPTIONS=allocator_may_return_null=1";
   std::vector<char*> arguments, environment{path.data(), for_sanitizers.data(), nullptr};
@@ -151,13 +163,11 @@ inline Finished Snf::run(Words words, const Conditions& conditions) const {
 
   const pid_t child = fork();
   if (child == 0) {
-    rlimit limit;
-    getrlimit(RLIMIT_FSIZE, &limit);
-    limit.rlim_cur = std::min(conditions.largest_file, limit.rlim_max);
+    limit(RLIMIT_FSIZE, conditions.largest_file);
+    limit(RLIMIT_AS, conditions.address_space);
     dup2(out.descriptor(), STDOUT_FILENO);
     dup2(err.descriptor(), STDERR_FILENO);
-    if (chdir(dir_.dir().c_str()) == 0 && setrlimit(RLIMIT_FSIZE, &limit) == 0)
-      execve(arguments[0], arguments.data(), environment.data());
+    if (chdir(dir_.dir().c_str()) == 0) execve(arguments[0], arguments.data(), environment.data());
     _exit(127);
   }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,7 +15,8 @@ namespace {
 // Stderr is a terminal while it lives.
 class Terminal {
  public:
-  Terminal() : master_(posix_openpt(O_RDWR | O_NOCTTY)), before_(dup(STDERR_FILENO)) {
+  explicit Terminal(unsigned short columns = 0)
+      : master_(posix_openpt(O_RDWR | O_NOCTTY)), before_(dup(STDERR_FILENO)) {
     grantpt(master_);
     unlockpt(master_);
     const int screen = open(ptsname(master_), O_RDWR | O_NOCTTY);
@@ -23,12 +25,17 @@ class Terminal {
     dup2(screen, STDERR_FILENO);
     close(screen);
     fcntl(master_, F_SETFL, O_NONBLOCK);
+    set_columns(columns);
   }
   ~Terminal() {
     std::fflush(stderr);
     dup2(before_, STDERR_FILENO);
     close(before_);
     close(master_);
+  }
+  void set_columns(unsigned short columns) {  // 0: unknown
+    const winsize size{.ws_row = 0, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
+    ioctl(master_, TIOCSWINSZ, &size);
   }
   std::string shown() {  // since the last call
     std::fflush(stderr);
@@ -52,6 +59,42 @@ TEST(Progress, ShowsABarWithANoteOnATerminal) {
   const std::string shown = terminal.shown();
   EXPECT_NE(shown.find("[###############...............]  50%  epoch 1  0 s left"), shown.npos)
       << shown;
+}
+
+// What a line shows, when the half of 200 steps is done.
+std::string half_done(Terminal& terminal, const std::string& note) {
+  Progress(0, 200, false).update(100, note);
+  const std::string shown = terminal.shown();
+  return shown.substr(1, shown.find("\033[K") - 1);
+}
+
+TEST(Progress, OnANarrowTerminalTheBarShrinksAndThenTheNote) {
+  const std::string note = "epoch 1  objective 1234.5";
+  const std::vector<std::pair<unsigned short, std::string>> lines = {
+      {0, "[###############...............]  50%  " + note + "  0 s left"},  // as on 80 columns
+      {200, "[###############...............]  50%  " + note + "  0 s left"},
+      {75, "[###############...............]  50%  " + note + "  0 s left"},
+      {74, "[##############...............]  50%  " + note + "  0 s left"},
+      {50, "[##...]  50%  " + note + "  0 s left"},
+      {49, " 50%  " + note + "  0 s left"},
+      {42, " 50%  " + note + "  0 s left"},
+      {41, " 50%  epoch 1  objective 1234.  0 s left"},
+      {20, " 50%  epo  0 s left"},
+      {17, " 50%    0 s left"},
+      {10, " 50%    0"},
+      {2, " "},
+      {1, ""}};
+  for (const auto& [columns, line] : lines) {
+    Terminal terminal(columns);
+    EXPECT_EQ(half_done(terminal, note), line) << "on " << columns << " columns";
+  }
+}
+
+TEST(Progress, FollowsATerminalThatIsMadeNarrower) {
+  Terminal terminal(80);
+  EXPECT_EQ(half_done(terminal, "note").size(), 53u);
+  terminal.set_columns(30);
+  EXPECT_EQ(half_done(terminal, "note"), "[###...]  50%  note  0 s left");
 }
 
 TEST(Progress, IsFullAtTheEndAndEmptyAtTheBeginning) {

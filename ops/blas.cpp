@@ -1,0 +1,100 @@
+#include "ops/blas.h"
+
+#include <cblas.h>
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#include "engine/buffer.h"
+#include "engine/parallel.h"
+
+// OpenBLAS's own, in no header, and null where a build of it does not show them. It has a list of
+// buffers that it never gives back; a call takes the first that is free, or maps one more.
+extern "C" {
+[[gnu::weak]] void* blas_memory_alloc(int);
+[[gnu::weak]] void blas_memory_free(void*);
+}
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// Before main(): our threads share the work, and OpenBLAS's would share it another way.
+[[maybe_unused]] const bool single_threaded = (openblas_set_num_threads(1), true);
+
+constexpr Index bytes_per_buffer = Index{128} << 20;
+// The shortest list that OpenBLAS is built with: when more are taken at once, it prints a warning.
+constexpr Index most_buffers_taken = 50;
+
+std::mutex preparing;
+Index prepared_threads = 0;   // that live
+Index buffers_there_are = 0;  // at least; for so many calls at once, OpenBLAS asks for nothing
+
+// A forked child has only the thread that forked.
+void forget_other_threads_after_fork() {
+  new (&preparing) std::mutex;
+  prepared_threads = blas_is_prepared ? 1 : 0;
+}
+
+// Counts its thread until that ends.
+struct Counted {
+  bool counted = false;
+  ~Counted() {
+    if (!counted) return;
+    std::lock_guard lock(preparing);
+    --prepared_threads;
+  }
+};
+thread_local Counted this_thread;
+
+// Asks as OpenBLAS does, and gives everything back.
+bool system_has(Index buffers) {
+  std::vector<void*> mapped;
+  for (mapped.reserve(buffers); std::ssize(mapped) < buffers;) {
+    void* const buffer =
+        mmap(nullptr, bytes_per_buffer, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (buffer == MAP_FAILED) break;
+    mapped.push_back(buffer);
+  }
+  for (void* buffer : mapped) munmap(buffer, bytes_per_buffer);
+  return std::ssize(mapped) == buffers;
+}
+
+// Makes OpenBLAS map them now, while there is room: tensors may fill it before it does so itself.
+void take_at_once(Index buffers) {
+  if (!blas_memory_alloc || !blas_memory_free) return;
+  std::vector<void*> taken(std::min(buffers, most_buffers_taken));
+  for (void*& buffer : taken) buffer = blas_memory_alloc(0);
+  for (void* buffer : taken) blas_memory_free(buffer);
+}
+
+// While `busy` other threads may hold one each, so that as many more are mapped.
+void make_buffers(Index wanted, Index busy) {
+  if (wanted <= buffers_there_are) return;
+  const Index missing = std::min(wanted, wanted + busy - buffers_there_are);
+  if (!system_has(missing))
+    throw OutOfMemory(missing * bytes_per_buffer,
+                      "the products of " + std::to_string(wanted) + " threads");
+  take_at_once(wanted);
+  buffers_there_are = wanted;
+}
+
+}  // namespace
+
+void prepare_blas_on_this_thread() {
+  [[maybe_unused]] static const int registered =
+      pthread_atfork(nullptr, nullptr, forget_other_threads_after_fork);
+  const Index pool = threads();
+  std::lock_guard lock(preparing);
+  make_buffers(std::max(pool, prepared_threads + 1), prepared_threads);
+  ++prepared_threads;
+  this_thread.counted = true;
+  blas_is_prepared = true;
+}
+
+std::string blas_kernel() { return openblas_get_corename(); }
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
