@@ -20,12 +20,6 @@ std::vector<std::uint64_t> without_ones(const auto& sizes) {
   return out;
 }
 
-std::string text_of(const std::vector<std::uint64_t>& sizes) {
-  std::string text;
-  for (const std::uint64_t size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "(" + text + ")";
-}
-
 Tensor find_tensor(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
   const auto found = checkpoint.file.tensors().find(name);
   if (found == checkpoint.file.tensors().end())

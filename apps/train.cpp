@@ -16,10 +16,10 @@
 #include "apps/pictures.h"
 #include "apps/profile_table.h"
 #include "apps/progress.h"
+#include "apps/resume.h"
 #include "apps/run_directory.h"
 #include "apps/step.h"
 #include "apps/training_log.h"
-#include "ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -31,64 +31,13 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-Config assigned(Config config, const TrainOptions& options) {
-  for (const auto& [key, value] : options.assignments) set_field(config, key, value);
-  validate(config);
-  return config;
-}
-
-// A run goes on as it began: only how far it goes and how fast it learns may change.
-Config resumed_config(const TrainOptions& options, const Experiment& experiment,
-                      const Checkpoint& checkpoint, const RunDirectory& run) {
-  Config begun = config_of(checkpoint, experiment);
-  begun.epochs = load_config(run).epochs;
-  const Config asked = assigned(begun, options);
-  for (const auto& [key, value] : options.assignments) {
-    const std::string was = field_as_text(begun, key), is = field_as_text(asked, key);
-    if (key != "epochs" && key != "lr" && was != is)
-      fail(key, "this run began with ", was, ", --resume asks for ", is,
-           "; leave it out, or begin a new run with another --out");
-  }
-  return asked;
-}
-
-ImageShape shape_of(const ImageSet& images) {
-  return {images.channels, images.height, images.width};
-}
-
 bool has_file(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
 
-void refuse_existing_run(const RunDirectory& run) {
-  if (has_file(run.last()) || has_file(run.best()))
-    fail(run.root.string(), "holds a run already; go on with --resume, or choose another --out");
-}
-
-// The best one is saved when its epoch's steps are done: it holds all that the last one would.
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run) {
-  if (!options.resume) {
-    refuse_existing_run(run);
-    return {};
-  }
-  if (has_file(run.last()) || !has_file(run.best())) {
-    if (!has_file(run.last()))
-      fail(run.last().string(),
-           "no such checkpoint: there is nothing to resume; leave --resume out");
-    return load_checkpoint(run.last(), options.experiment);
-  }
-  std::optional<Checkpoint> best(load_checkpoint(run.best(), options.experiment));
-  std::fprintf(stderr, "%s is missing: going on from %s\n", run.last().c_str(), run.best().c_str());
-  return best;
-}
-
-// Where the images are: as asked for, or as the run had them.
-fs::path find_data(const TrainOptions& options, const RunDirectory& run, const Config& config) {
-  if (!options.data.empty()) return options.data;
-  const std::optional<fs::path> as_before =
-      options.resume ? data_of(load_notes(run)) : std::nullopt;
-  return as_before.value_or(default_directory(config.dataset));
+ImageShape shape_of(const ImageSet& images) {
+  return {images.channels, images.height, images.width};
 }
 
 Index steps_per_epoch(const Config& config, const ImageSet& images) {
@@ -121,10 +70,8 @@ class Training {
 
  private:
   void go_on();
-  void warn_of_another_kernel() const;
   void clear_up();
   void begin();
-  RunNotes notes() const;
   bool run_epoch();  // false: interrupted
   bool run_steps();
   struct Batch {
@@ -183,8 +130,7 @@ Training::Training(const TrainOptions& options)
       run_{options.out},
       lock_(RunLock::of_existing(run_)),
       checkpoint_(find_checkpoint(options, run_)),
-      config_(checkpoint_ ? resumed_config(options, experiment_, *checkpoint_, run_)
-                          : assigned(experiment_.config, options)),
+      config_(find_config(options, checkpoint_, run_)),
       data_(find_data(options, run_, config_)),
       images_(load_dataset(config_.dataset, data_)),
       steps_per_epoch_(steps_per_epoch(config_, images_.train)),
@@ -192,47 +138,17 @@ Training::Training(const TrainOptions& options)
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
       optimizer_(make_optimizer(config_, model_)),
-      log_(experiment_, config_, model_, images_, options.quiet) {
-  position_.data_checksum = images_.train_checksum;
-  position_.validation_checksum = images_.validation_checksum;
-  position_.test_checksum = images_.test_checksum;
+      log_(experiment_, config_, model_, images_, options.quiet),
+      position_(first_position(images_)) {
   if (checkpoint_) go_on();
 }
 
 void Training::go_on() {
-  Position position = position_of(*checkpoint_);
-  const auto differ = [](std::optional<std::uint32_t> was, std::optional<std::uint32_t> is) {
-    return was && was != is;
-  };
-  const char* others = position.data_checksum != position_.data_checksum ? ""
-                       : differ(position.validation_checksum, position_.validation_checksum)
-                           ? "validation "
-                       : differ(position.test_checksum, position_.test_checksum) ? "test "
-                                                                                 : nullptr;
-  if (others)
-    fail(data_.string(), "not the ", others,
-         "images that this run began with; name theirs with --data");
-  // A checkpoint of the best model is saved between the last step and the end of its epoch.
-  const bool evaluated = position.best_epoch == position.epoch + 1;
-  if (position.batch > steps_per_epoch_ || (position.batch == steps_per_epoch_ && !evaluated))
-    fail(checkpoint_->name, "epoch ", position.epoch, ", step ", position.batch,
-         " is no place in epochs of ", steps_per_epoch_, " steps");
+  position_ = find_position(*checkpoint_, images_, steps_per_epoch_, data_);
   restore(model_, *checkpoint_);
   restore(*optimizer_, *checkpoint_);
-  position.validation_checksum = position_.validation_checksum;
-  position.test_checksum = position_.test_checksum;
-  position_ = position;
   if (position_.batch > 0) elapsed_before_ = load_elapsed(run_, position_.epoch, position_.batch);
-  warn_of_another_kernel();
-}
-
-void Training::warn_of_another_kernel() const {
-  const std::optional<std::string> before = blas_kernel_of(*checkpoint_);
-  if (before && *before != blas_kernel())
-    std::fprintf(stderr,
-                 "warning: this run was made with OpenBLAS's kernels for %s, here they are those "
-                 "for %s: it goes on, but not with the same bits\n",
-                 quote(*before).c_str(), blas_kernel().c_str());
+  warn_of_another_kernel(*checkpoint_);
 }
 
 int Training::run() {
@@ -266,13 +182,13 @@ void Training::clear_up() {
 
 // From here on, files are written.
 void Training::begin() {
-  const RunNotes before = notes();
+  const RunNotes notes = find_notes(run_, config_, position_, checkpoint_.has_value(), data_);
   metrics_.emplace(run_.metrics(), position_.epoch);
   run_.make();
   if (!lock_) lock_.emplace(RunLock::make(run_));
   run_.prepare();
   if (!checkpoint_) refuse_existing_run(run_);  // which another process may have begun meanwhile
-  save_config(run_, config_, before);
+  save_config(run_, config_, notes);
   const bool unsaved = !checkpoint_ || !has_file(run_.last()) ||
                        config_.lr != config_of(*checkpoint_, experiment_).lr;
   if (unsaved) save(run_.last());
@@ -281,19 +197,6 @@ void Training::begin() {
   // A run that was killed just after an epoch's checkpoint lacks its pictures.
   if (position_.batch == 0 && position_.epoch > 0 && !has_file(run_.samples(position_.epoch)))
     save_pictures(position_.epoch);
-}
-
-RunNotes Training::notes() const {
-  std::error_code ignored;
-  RunNotes notes{data_, fs::current_path(ignored)};
-  if (!checkpoint_) return notes;
-  notes.learning_rates = load_notes(run_).learning_rates;
-  const std::string was = field_as_text(load_config(run_), "lr"), is = field_as_text(config_, "lr");
-  if (was == is) return notes;
-  if (notes.learning_rates.empty()) notes.learning_rates = was + " from the start";
-  notes.learning_rates += ", " + is + " since epoch " + std::to_string(epoch());
-  if (position_.batch > 0) notes.learning_rates += " after step " + std::to_string(position_.batch);
-  return notes;
 }
 
 bool Training::run_epoch() {

@@ -76,7 +76,8 @@ class Adapter : public nlohmann::json::json_sax_t {
 
 std::optional<JsonError> read_json(std::string_view text, JsonHandler& handler) {
   // The library takes a zero byte for the end.
-  if (const std::size_t zero = text.find('\0'); zero != text.npos) return JsonError{zero + 1, false};
+  if (const std::size_t zero = text.find('\0'); zero != text.npos)
+    return JsonError{zero + 1, false};
   Adapter adapter(handler);
   nlohmann::json::sax_parse(text, &adapter);
   return adapter.error;

@@ -67,6 +67,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
+std::string text_of(const std::vector<std::uint64_t>& sizes);  // "(2, 3)"
+
 // All of its tensors.
 TensorFile load_safetensors(const std::filesystem::path& path);
 

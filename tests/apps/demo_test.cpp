@@ -100,7 +100,9 @@ TEST_F(Demo, WhereMnistCannotBeHadItShowsPicturesOfFashionMnistAndGoesOn) {
                 "runs/demo_fashion_mnist\n",
                 "==> the exact likelihood of the test images of Fashion-MNIST\n",
                 "==> the pictures of the run on Fashion-MNIST\n",
-                "runs/demo_fashion_mnist/samples/epoch_001.png\n"});
+                "runs/demo_fashion_mnist/samples/epoch_001.png\n",
+                "images: Fashion-MNIST, 50000 training", "10000 test images of Fashion-MNIST"});
+  EXPECT_EQ(first.out.find("paper"), first.out.npos);
   const fs::path run_directory = project_ / "runs/demo_fashion_mnist";
   const Json config = Json::parse(read_file(run_directory / "config.json"));
   EXPECT_EQ(config["dataset"], "fashion_mnist");

@@ -88,6 +88,22 @@ TEST(Experiments, AreThePapersUntilTheModelChangesOrItsImages) {
   });
 }
 
+TEST(Experiments, AreComparedWithThePaperOnItsImagesOnly) {
+  const Config config = find_experiment("selfnorm_fc_mnist").config;
+  Config changed = config, others = config;
+  changed.layer = "exact";
+  others.dataset = "fashion_mnist";
+  ImageSplits mnist, fashion, own;
+  mnist.name = "MNIST", mnist.published = true;
+  fashion.name = "Fashion-MNIST", fashion.published = true;
+  own.name = "MNIST";  // a directory of that name
+  EXPECT_TRUE(is_comparable(config, mnist));
+  EXPECT_FALSE(is_comparable(changed, mnist));
+  EXPECT_FALSE(is_comparable(config, fashion));
+  EXPECT_FALSE(is_comparable(config, own));
+  EXPECT_FALSE(is_comparable(others, fashion));
+}
+
 TEST(Experiments, AnUnknownNameIsAnsweredWithTheNearest) {
   expect_message(message_of([] { find_experiment("selfnrm_fc_mnist"); }), "[experiment]",
                  "'selfnrm_fc_mnist'", "did you mean 'selfnorm_fc_mnist'?", "snf list");
