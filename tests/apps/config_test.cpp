@@ -186,5 +186,21 @@ TEST(Config, DamagedJsonIsReportedWithItsPlaceAndKey) {
                    "[run/config.json] the configuration is damaged", words);
 }
 
+TEST(ConfigFromJson, IsFlat) {
+  const auto message = [](const std::string& text) {
+    return message_of([&] { config_from_json("file", text); });
+  };
+  EXPECT_EQ(message(R"({"lr": 0.5, "other": "x", "another": null})"), "");
+  expect_message(message(R"({"lr": 1, "lr": 2})"), "[file]", "[lr] occurs twice");
+  expect_message(message(R"({"lr": [1]})"), "[lr] expected text, a number", "got a JSON array");
+  expect_message(message(R"({"x\u001b": {}})"), R"([x\x1b])", "got a JSON object");
+  for (const char* deep : {"[", "{\"a\":"}) {
+    std::string text;
+    for (int i = 0; i < 100'000; ++i) text += deep;
+    expect_message(message(text), "[file]");
+    expect_message(message("{\"seed\":" + text), "[seed] expected");
+  }
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -135,6 +135,36 @@ TEST(AtomicFile, AnUnwritableDirectoryIsAnError) {
   std::filesystem::permissions(scratch.dir(), std::filesystem::perms{0700});
 }
 
+TEST(AtomicFile, LinksAreFollowedToTheFileAndStay) {
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch / "dir");
+  std::filesystem::create_symlink("dir/file", scratch / "link");
+  for (const std::string text : {"made through it", "written through it"}) {
+    write_file_atomically(scratch / "link", text);
+    EXPECT_EQ(read_file(scratch / "dir/file"), text);
+    EXPECT_EQ(std::filesystem::read_symlink(scratch / "link"), "dir/file");
+  }
+  std::filesystem::create_symlink("loop", scratch / "loop");
+  expect_message(message_of([&] { write_file_atomically(scratch / "loop", "x"); }), "loop]",
+                 "cannot write");
+}
+
+TEST(AtomicFile, PermissionsOfTheOldFileStay) {
+  const Scratch scratch;
+  std::filesystem::permissions(scratch.write("file", "old"), std::filesystem::perms{0600});
+  write_file_atomically(scratch / "file", "new");
+  EXPECT_EQ(std::filesystem::status(scratch / "file").permissions(), std::filesystem::perms{0600});
+}
+
+TEST(AtomicFile, ADescriptorIsWrittenInto) {
+  const Scratch scratch;
+  std::FILE* const unnamed = std::tmpfile();
+  const std::string path = "/proc/self/fd/" + std::to_string(fileno(unnamed));
+  write_file_atomically(path, "text");
+  EXPECT_EQ(read_file(path), "text");
+  std::fclose(unnamed);
+}
+
 TEST(ReadFile, AMissingFileIsNamed) {
   const Scratch scratch;
   expect_message(message_of([&] { read_file(scratch / "none"); }), (scratch / "none").string(),
@@ -160,6 +190,20 @@ TEST(ReadFile, AnUnreadableFileIsAnError) {
 
 TEST(ReadFile, AFileOfUnknownSizeIsReadToItsEnd) {
   EXPECT_FALSE(read_file("/proc/self/status").empty());  // stat says 0 bytes
+}
+
+TEST(ReadFile, MoreThanExpectedIsNotRead) {
+  const Scratch scratch;
+  const auto path = scratch.write("file", "12345");
+  EXPECT_EQ(read_file(path, 5), "12345");
+  expect_message(message_of([&] { read_file(path, 4); }), "found 5 bytes, expected at most 4");
+}
+
+TEST(ReadFile, WhatMayNeverEndIsNoFile) {
+  const Scratch scratch;
+  ASSERT_EQ(mkfifo((scratch / "pipe").c_str(), 0600), 0);
+  expect_message(message_of([&] { read_file(scratch / "pipe"); }), "found a pipe");
+  expect_message(message_of([] { read_file("/dev/zero"); }), "found a device");
 }
 
 TEST(OpenFile, ReadsAnyPieceUpToTheEnd) {
