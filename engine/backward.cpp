@@ -2,12 +2,12 @@
 // first. A node's users are all newer than the node, so when its turn comes its gradient is
 // complete: no in-degrees to count, no recursion, no visited marks left in the graph, and nodes
 // that the root does not reach never count. The map is as large as the graph is wide.
-#include "engine/backward.h"
+#include "backflow/engine/backward.h"
 
 #include <map>
 #include <typeinfo>
 
-#include "engine/trace.h"
+#include "backflow/engine/trace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

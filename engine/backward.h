@@ -5,7 +5,7 @@
 
 #include <unordered_map>
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,4 +1,4 @@
-#include "engine/buffer.h"
+#include "backflow/engine/buffer.h"
 
 #include <pthread.h>
 

@@ -11,7 +11,7 @@
 #include <new>
 #include <utility>
 
-#include "engine/shape.h"
+#include "backflow/engine/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

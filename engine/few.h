@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/real.h"
+#include "backflow/engine/real.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

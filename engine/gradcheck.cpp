@@ -1,10 +1,10 @@
-#include "engine/gradcheck.h"
+#include "backflow/engine/gradcheck.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/parallel.h"
-#include "engine/random.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,7 +1,7 @@
 // Does a gradient agree with the function it claims to belong to?
 #pragma once
 
-#include "engine/backward.h"
+#include "backflow/engine/backward.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

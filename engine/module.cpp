@@ -1,4 +1,4 @@
-#include "engine/module.h"
+#include "backflow/engine/module.h"
 
 #include <algorithm>
 #include <string_view>

@@ -8,7 +8,7 @@
 #include <string>
 #include <type_traits>
 
-#include "engine/var.h"
+#include "backflow/engine/var.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

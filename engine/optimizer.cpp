@@ -1,11 +1,11 @@
-#include "engine/optimizer.h"
+#include "backflow/engine/optimizer.h"
 
 #include <algorithm>
 #include <cmath>
 #include <string_view>
 #include <unordered_set>
 
-#include "engine/parallel.h"
+#include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,8 +1,8 @@
 // Gradient descent: one pass over each parameter, in place.
 #pragma once
 
-#include "engine/backward.h"
-#include "engine/module.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/module.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,6 +1,6 @@
 // A worker that has nothing to do spins briefly, because the next op usually follows within
 // microseconds, and then sleeps.
-#include "engine/parallel.h"
+#include "backflow/engine/parallel.h"
 
 #include <pthread.h>
 
@@ -16,7 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "engine/processors.h"
+#include "backflow/engine/processors.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -10,7 +10,7 @@
 
 #include <functional>
 
-#include "engine/real.h"
+#include "backflow/engine/real.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

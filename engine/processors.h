@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "engine/real.h"
+#include "backflow/engine/real.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,10 +1,10 @@
-#include "engine/random.h"
+#include "backflow/engine/random.h"
 
 #include <cmath>
 #include <numbers>
 #include <numeric>
 
-#include "engine/parallel.h"
+#include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -8,7 +8,7 @@
 #include <array>
 #include <span>
 
-#include "engine/tensor.h"
+#include "backflow/engine/tensor.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,8 +1,8 @@
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 #include <atomic>
 
-#include "engine/trace.h"
+#include "backflow/engine/trace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

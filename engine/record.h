@@ -17,8 +17,8 @@
 #include <optional>
 #include <span>
 
-#include "engine/few.h"
-#include "engine/var.h"
+#include "backflow/engine/few.h"
+#include "backflow/engine/var.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,4 +1,4 @@
-#include "engine/shape.h"
+#include "backflow/engine/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,9 +1,9 @@
-#include "engine/tensor.h"
+#include "backflow/engine/tensor.h"
 
 #include <atomic>
 #include <cmath>
 
-#include "engine/parallel.h"
+#include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -6,8 +6,8 @@
 
 #include <vector>
 
-#include "engine/buffer.h"
-#include "engine/shape.h"
+#include "backflow/engine/buffer.h"
+#include "backflow/engine/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,4 +1,4 @@
-#include "engine/trace.h"
+#include "backflow/engine/trace.h"
 
 #include <algorithm>
 #include <unordered_set>

@@ -7,7 +7,7 @@
 #include <optional>
 #include <string>
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -7,7 +7,7 @@
 #include <memory>
 #include <vector>
 
-#include "engine/tensor.h"
+#include "backflow/engine/tensor.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,10 +1,10 @@
-#include "flows/density.h"
+#include "backflow/flows/density.h"
 
 #include <cmath>
 #include <numbers>
 
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

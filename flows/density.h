@@ -1,7 +1,7 @@
 // A density: a flow in front of a base distribution.
 #pragma once
 
-#include "flows/flow.h"
+#include "backflow/flows/flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

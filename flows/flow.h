@@ -13,9 +13,9 @@
 
 #include <optional>
 
-#include "engine/module.h"
-#include "engine/random.h"
-#include "engine/record.h"
+#include "backflow/engine/module.h"
+#include "backflow/engine/random.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,10 +1,10 @@
-#include "flows/sequential.h"
+#include "backflow/flows/sequential.h"
 
 #include <algorithm>
 
-#include "engine/parallel.h"
-#include "engine/trace.h"
-#include "ops/pointwise.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/trace.h"
+#include "backflow/ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

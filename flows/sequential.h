@@ -1,7 +1,7 @@
 // Flows one after another: z = f_n(... f_1(x)), the log-determinants add up.
 #pragma once
 
-#include "flows/flow.h"
+#include "backflow/flows/flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,11 +1,11 @@
-#include "ops/axis.h"
+#include "backflow/ops/axis.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/parallel.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

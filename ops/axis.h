@@ -3,7 +3,7 @@
 // A negative axis counts from the end; an axis that x lacks fails. Empty tensors stay empty.
 #pragma once
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,4 +1,4 @@
-#include "ops/blas.h"
+#include "backflow/ops/blas.h"
 
 #include <cblas.h>
 #include <pthread.h>
@@ -9,8 +9,8 @@
 #include <new>
 #include <vector>
 
-#include "engine/buffer.h"
-#include "engine/parallel.h"
+#include "backflow/engine/buffer.h"
+#include "backflow/engine/parallel.h"
 
 // OpenBLAS's own, in no header, and null where a build of it does not show them. It has a list of
 // buffers that it never gives back; a call takes the first that is free, or maps one more.

@@ -1,9 +1,9 @@
-#include "ops/conv.h"
+#include "backflow/ops/conv.h"
 
-#include "engine/parallel.h"
-#include "ops/conv_kernels.h"
-#include "ops/reduce.h"
-#include "ops/shape.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/conv_kernels.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -6,7 +6,7 @@
 // alone: a direct one over whole planes for few channels, and products of matrices for many.
 #pragma once
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

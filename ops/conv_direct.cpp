@@ -4,8 +4,8 @@
 // registers, and no care for edges. What falls between the rows is not copied back.
 #include <cstring>
 
-#include "engine/parallel.h"
-#include "ops/conv_kernels.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/conv_kernels.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

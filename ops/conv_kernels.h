@@ -4,7 +4,7 @@
 #include <array>
 #include <functional>
 
-#include "ops/conv.h"
+#include "backflow/ops/conv.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,14 +1,14 @@
-#include "ops/conv_lu.h"
+#include "backflow/ops/conv_lu.h"
 
 #include <cblas.h>
 
 #include <atomic>
 #include <cmath>
 
-#include "engine/parallel.h"
-#include "ops/blas.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/blas.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
 
 // LAPACK, which is inside OpenBLAS. Every matrix in this file is column-major, as it wants them.
 extern "C" {

@@ -15,7 +15,7 @@
 // matrix", CACM 18, 1975.
 #pragma once
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

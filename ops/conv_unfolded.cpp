@@ -1,10 +1,10 @@
 // Many channels: im2col and one product per image. It copies each input pixel once per tap, so
 // conv2d has it unfold the side with fewer channels: with stride 1 a convolution is the adjoint of
 // the convolution with the flipped kernel, which unfolds its output.
-#include "engine/parallel.h"
-#include "ops/conv_kernels.h"
-#include "ops/matmul.h"
-#include "ops/shape.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/conv_kernels.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,12 +1,12 @@
-#include "ops/linalg.h"
+#include "backflow/ops/linalg.h"
 
 #include <atomic>
 #include <cmath>
 
-#include "ops/blas.h"
-#include "ops/matmul.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
+#include "backflow/ops/blas.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
 
 // LAPACK, which is inside OpenBLAS: matrices are column-major, so it sees our A as A^T.
 extern "C" {

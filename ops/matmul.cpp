@@ -1,9 +1,9 @@
-#include "ops/matmul.h"
+#include "backflow/ops/matmul.h"
 
 #include <cblas.h>
 
-#include "engine/parallel.h"
-#include "ops/blas.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

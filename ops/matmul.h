@@ -4,7 +4,7 @@
 // run on our pool. So the bits do not depend on the number of threads.
 #pragma once
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,4 +1,4 @@
-#include "ops/pointwise.h"
+#include "backflow/ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -8,9 +8,9 @@
 // Binary ops broadcast like NumPy's.
 #pragma once
 
-#include "engine/parallel.h"
-#include "engine/record.h"
-#include "ops/vector_math.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/record.h"
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

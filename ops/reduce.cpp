@@ -4,13 +4,13 @@
 // A group is cut into chunks of rows by its shape alone, and the chunks' results are reduced like
 // any other input: so the bits do not depend on the number of threads, and a sum of floats is
 // rounded once per group.
-#include "ops/reduce.h"
+#include "backflow/ops/reduce.h"
 
 #include <limits>
 
-#include "engine/parallel.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

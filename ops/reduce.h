@@ -6,7 +6,7 @@
 
 #include <vector>
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

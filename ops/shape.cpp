@@ -2,11 +2,11 @@
 //
 // permute, slice, flip and broadcast_to read with strides (permuted, offset, negative, zero) and
 // write in order; concat and pad read in order and write with strides.
-#include "ops/shape.h"
+#include "backflow/ops/shape.h"
 
 #include <cstdlib>
 
-#include "engine/parallel.h"
+#include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

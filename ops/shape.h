@@ -9,7 +9,7 @@
 #include <span>
 #include <vector>
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

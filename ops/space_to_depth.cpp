@@ -1,7 +1,7 @@
 // The squeeze of image flows: a move of elements like those in shape.cpp, but its rows are short
 // and take every second pixel, so that it has a kernel of its own.
-#include "engine/parallel.h"
-#include "ops/shape.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

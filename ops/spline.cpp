@@ -4,9 +4,9 @@
 #include <cmath>
 #include <cstring>
 
-#include "engine/parallel.h"
-#include "ops/spline_tables.h"
-#include "ops/vector_math.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/spline_tables.h"
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

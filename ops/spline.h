@@ -18,7 +18,7 @@
 // so that zeros are the identity. The slopes at -bound and bound are 1.
 #pragma once
 
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -1,12 +1,12 @@
 // Tables are small: they are made in double.
-#include "ops/spline_tables.h"
+#include "backflow/ops/spline_tables.h"
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
-#include "engine/parallel.h"
-#include "ops/vector_math.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -7,7 +7,7 @@
 // rows.
 #pragma once
 
-#include "ops/spline.h"
+#include "backflow/ops/spline.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

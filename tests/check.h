@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "engine/parallel.h"
-#include "engine/tensor.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/tensor.h"
 
 extern "C" {  // AddressSanitizer's and ThreadSanitizer's, or null
 void __asan_init() __attribute__((weak));

@@ -1,7 +1,7 @@
 // Fails every test that ends with more, or less, Tensor memory than it began with.
 #include <gtest/gtest.h>
 
-#include "engine/buffer.h"
+#include "backflow/engine/buffer.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,11 +1,11 @@
 // The README's examples, as they stand there.
 #include <gtest/gtest.h>
 
-#include "engine/gradcheck.h"
-#include "engine/random.h"
-#include "ops/linalg.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

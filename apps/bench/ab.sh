@@ -89,7 +89,10 @@ build_side() {
     run meson setup "$ab/$side" "$tree" --buildtype=release -Dapps=enabled -Dtests=disabled
   run ninja -C "$ab/$side" apps/snf
   read -ra flags <<<"$(pkg-config --cflags --libs openblas)"
-  run "${CXX:-c++}" -std=c++20 -O3 -march=native -fno-math-errno -fno-trapping-math -I"$tree" \
+  # A tree of before its headers were named "backflow/...", and one of after.
+  flags+=(-I"$ab/$side/include" -I"$tree")
+  mkdir -p "$ab/$side/include" && ln -sfn "$(realpath "$tree")" "$ab/$side/include/backflow"
+  run "${CXX:-c++}" -std=c++20 -O3 -march=native -fno-math-errno -fno-trapping-math \
     apps/bench/$small.cpp "$ab/$side/libbackflow.a" "${flags[@]}" -pthread -o "$ab/$side/$small"
 }
 

@@ -9,16 +9,16 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "engine/backward.h"
-#include "engine/optimizer.h"
-#include "engine/parallel.h"
-#include "ops/conv.h"
-#include "ops/conv_lu.h"
-#include "ops/linalg.h"
-#include "ops/matmul.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "ops/spline.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/optimizer.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/conv.h"
+#include "backflow/ops/conv_lu.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/spline.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -10,13 +10,13 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "engine/backward.h"
-#include "engine/random.h"
-#include "engine/trace.h"
-#include "ops/matmul.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "ops/shape.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/random.h"
+#include "backflow/engine/trace.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
 
 using namespace backflow;
 

@@ -10,5 +10,5 @@
 #include <string>
 #include <vector>
 
-#include "engine/parallel.h"
-#include "engine/record.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/record.h"

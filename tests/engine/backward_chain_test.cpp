@@ -6,9 +6,9 @@
 #include <chrono>
 #include <optional>
 
-#include "engine/backward.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/engine/backward.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

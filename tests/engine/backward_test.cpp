@@ -1,4 +1,4 @@
-#include "engine/backward.h"
+#include "backflow/engine/backward.h"
 
 #include <gtest/gtest.h>
 
@@ -6,9 +6,9 @@
 #include <cmath>
 #include <thread>
 
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "tests/check.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,4 +1,4 @@
-#include "engine/few.h"
+#include "backflow/engine/few.h"
 
 #include <gtest/gtest.h>
 

@@ -1,12 +1,12 @@
-#include "engine/gradcheck.h"
+#include "backflow/engine/gradcheck.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
-#include "tests/check.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -9,15 +9,15 @@
 #include <fstream>
 #include <thread>
 
-#include "engine/backward.h"
-#include "engine/parallel.h"
-#include "engine/random.h"
-#include "ops/conv.h"
-#include "ops/linalg.h"
-#include "ops/matmul.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "tests/check.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/conv.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/tests/check.h"
 
 // LeakSanitizer asks this. What the threads of a forked child's parent held is nobody's in the
 // child.

@@ -7,10 +7,10 @@
 #include <fstream>
 #include <new>
 
-#include "engine/random.h"
-#include "engine/tensor.h"
-#include "engine/var.h"
-#include "tests/check.h"
+#include "backflow/engine/random.h"
+#include "backflow/engine/tensor.h"
+#include "backflow/engine/var.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

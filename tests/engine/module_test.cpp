@@ -1,11 +1,11 @@
-#include "engine/module.h"
+#include "backflow/engine/module.h"
 
 #include <gtest/gtest.h>
 
-#include "engine/backward.h"
-#include "engine/optimizer.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/optimizer.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,14 +1,14 @@
-#include "engine/optimizer.h"
+#include "backflow/engine/optimizer.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <memory>
 
-#include "engine/parallel.h"
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,10 +1,10 @@
 // override_gradient(), the part of record.h that users meet most.
 #include <cmath>
 
-#include "engine/backward.h"
-#include "engine/record.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/record.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

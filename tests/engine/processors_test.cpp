@@ -1,4 +1,4 @@
-#include "engine/processors.h"
+#include "backflow/engine/processors.h"
 
 #include <gtest/gtest.h>
 #include <stdlib.h>

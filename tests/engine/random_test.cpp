@@ -1,4 +1,4 @@
-#include "engine/random.h"
+#include "backflow/engine/random.h"
 
 #include <gtest/gtest.h>
 
@@ -7,8 +7,8 @@
 #include <map>
 #include <set>
 
-#include "engine/parallel.h"
-#include "tests/check.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,12 +1,12 @@
-#include "engine/record.h"
+#include "backflow/engine/record.h"
 
 #include <algorithm>
 #include <cmath>
 #include <thread>
 
-#include "engine/backward.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/engine/backward.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

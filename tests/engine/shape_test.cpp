@@ -1,8 +1,8 @@
-#include "engine/shape.h"
+#include "backflow/engine/shape.h"
 
 #include <vector>
 
-#include "tests/check.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

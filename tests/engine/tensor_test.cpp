@@ -1,13 +1,13 @@
-#include "engine/tensor.h"
+#include "backflow/engine/tensor.h"
 
 #include <cmath>
 #include <limits>
 #include <numeric>
 #include <thread>
 
-#include "engine/parallel.h"
-#include "engine/random.h"
-#include "tests/check.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

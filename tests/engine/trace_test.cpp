@@ -1,4 +1,4 @@
-#include "engine/trace.h"
+#include "backflow/engine/trace.h"
 
 #include <gtest/gtest.h>
 
@@ -6,8 +6,8 @@
 #include <limits>
 #include <thread>
 
-#include "engine/backward.h"
-#include "ops/pointwise.h"
+#include "backflow/engine/backward.h"
+#include "backflow/ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -5,12 +5,12 @@
 
 #include <cmath>
 
-#include "engine/gradcheck.h"
-#include "flows/flow.h"
-#include "ops/linalg.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/flows/flow.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

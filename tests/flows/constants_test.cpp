@@ -1,11 +1,11 @@
 // Constants of the flows that published numbers depend on, each from what a user can see.
-#include "flows/actnorm.h"
-#include "flows/conv_exponential.h"
-#include "flows/density.h"
-#include "flows/sequential.h"
-#include "flows/squeeze.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/flows/density.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/image/squeeze.h"
+#include "backflow/flows/linear/conv_exponential.h"
+#include "backflow/flows/sequential.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

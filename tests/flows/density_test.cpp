@@ -1,13 +1,13 @@
 // Likelihoods against densities and entropies that are known in closed form.
-#include "flows/density.h"
+#include "backflow/flows/density.h"
 
 #include <numbers>
 
-#include "flows/activations.h"
-#include "flows/preprocessing.h"
-#include "flows/self_normalizing.h"
-#include "flows/sequential.h"
-#include "tests/flows/check_flow.h"
+#include "backflow/flows/elementwise/activations.h"
+#include "backflow/flows/image/preprocessing.h"
+#include "backflow/flows/linear/self_normalizing.h"
+#include "backflow/flows/sequential.h"
+#include "backflow/tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,15 +1,15 @@
 // The flows around the linear layers: squeeze, actnorm, 1x1 convolutions, couplings, split priors,
 // emerging convolutions, convolution exponentials.
-#include "flows/actnorm.h"
-#include "flows/conv1x1.h"
-#include "flows/conv_exponential.h"
-#include "flows/coupling.h"
-#include "flows/density.h"
-#include "flows/emerging.h"
-#include "flows/squeeze.h"
-#include "ops/conv.h"
-#include "ops/shape.h"
-#include "tests/flows/check_flow.h"
+#include "backflow/flows/density.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/image/coupling.h"
+#include "backflow/flows/image/squeeze.h"
+#include "backflow/flows/linear/conv1x1.h"
+#include "backflow/flows/linear/conv_exponential.h"
+#include "backflow/flows/linear/emerging.h"
+#include "backflow/ops/conv.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

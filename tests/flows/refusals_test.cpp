@@ -1,16 +1,16 @@
 // Batches that a layer cannot take fail with one line, whichever layer, in both directions.
-#include "flows/activations.h"
-#include "flows/actnorm.h"
-#include "flows/conv1x1.h"
-#include "flows/conv_exponential.h"
-#include "flows/coupling.h"
-#include "flows/emerging.h"
-#include "flows/self_normalizing.h"
-#include "flows/spline.h"
-#include "flows/squeeze.h"
-#include "ops/linalg.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/flows/elementwise/activations.h"
+#include "backflow/flows/elementwise/spline.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/image/coupling.h"
+#include "backflow/flows/image/squeeze.h"
+#include "backflow/flows/linear/conv1x1.h"
+#include "backflow/flows/linear/conv_exponential.h"
+#include "backflow/flows/linear/emerging.h"
+#include "backflow/flows/linear/self_normalizing.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

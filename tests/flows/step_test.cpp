@@ -1,16 +1,16 @@
 // What a training step changes in a flow, and when: before the walk, after it, never in it.
-#include "engine/optimizer.h"
-#include "flows/activations.h"
-#include "flows/actnorm.h"
-#include "flows/conv_exponential.h"
-#include "flows/density.h"
-#include "flows/preprocessing.h"
-#include "flows/self_normalizing.h"
-#include "flows/sequential.h"
-#include "flows/squeeze.h"
-#include "ops/reduce.h"
-#include "ops/shape.h"
-#include "tests/check.h"
+#include "backflow/engine/optimizer.h"
+#include "backflow/flows/density.h"
+#include "backflow/flows/elementwise/activations.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/image/preprocessing.h"
+#include "backflow/flows/image/squeeze.h"
+#include "backflow/flows/linear/conv_exponential.h"
+#include "backflow/flows/linear/self_normalizing.h"
+#include "backflow/flows/sequential.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -14,20 +14,20 @@
 
 #include <set>
 
-#include "apps/io/safetensors.h"
-#include "flows/activations.h"
-#include "flows/actnorm.h"
-#include "flows/conv1x1.h"
-#include "flows/conv_exponential.h"
-#include "flows/coupling.h"
-#include "flows/emerging.h"
-#include "flows/preprocessing.h"
-#include "flows/self_normalizing.h"
-#include "flows/sequential.h"
-#include "flows/spline.h"
-#include "flows/squeeze.h"
-#include "ops/shape.h"
-#include "tests/flows/check_flow.h"
+#include "backflow/apps/files/safetensors.h"
+#include "backflow/flows/elementwise/activations.h"
+#include "backflow/flows/elementwise/spline.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/image/coupling.h"
+#include "backflow/flows/image/preprocessing.h"
+#include "backflow/flows/image/squeeze.h"
+#include "backflow/flows/linear/conv1x1.h"
+#include "backflow/flows/linear/conv_exponential.h"
+#include "backflow/flows/linear/emerging.h"
+#include "backflow/flows/linear/self_normalizing.h"
+#include "backflow/flows/sequential.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,8 +1,8 @@
 // config_from_json and set_field: a configuration that is sensible survives as JSON. The input is
 // read in both ways, as JSON and as lines KEY=VALUE, each as --set takes it.
-#include "apps/config.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/lines.h"
+#include "backflow/apps/model/config.h"
+#include "backflow/tests/fuzz/fuzz.h"
+#include "backflow/tests/fuzz/lines.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

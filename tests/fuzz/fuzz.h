@@ -15,7 +15,7 @@
 #include <string>
 #include <string_view>
 
-#include "engine/real.h"
+#include "backflow/engine/real.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

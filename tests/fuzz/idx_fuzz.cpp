@@ -1,8 +1,8 @@
 // load_idx_images: the pixels are as many as the header says, and the same when they were
 // compressed.
-#include "apps/io/idx.h"
-#include "tests/apps/io/idx_files.h"
-#include "tests/fuzz/fuzz.h"
+#include "backflow/apps/data/idx.h"
+#include "backflow/tests/apps/data/idx_files.h"
+#include "backflow/tests/fuzz/fuzz.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,9 +1,9 @@
 // The metadata of a checkpoint, whose tensors are in order: what is restored survives to be saved
 // and loaded, and what is refused changes nothing. The input is lines KEY=VALUE.
-#include "apps/checkpoint.h"
-#include "apps/step.h"
-#include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/lines.h"
+#include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/train/step.h"
+#include "backflow/tests/fuzz/fuzz.h"
+#include "backflow/tests/fuzz/lines.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,9 +1,9 @@
 // decode_png: a picture has the kind that was asked for and all its pixels, and is the same when it
 // was written and decoded again.
-#include "apps/io/atomic_file.h"
-#include "apps/io/png.h"
-#include "tests/apps/io/png_files.h"
-#include "tests/fuzz/fuzz.h"
+#include "backflow/apps/files/atomic_file.h"
+#include "backflow/apps/files/png.h"
+#include "backflow/tests/apps/files/png_files.h"
+#include "backflow/tests/fuzz/fuzz.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

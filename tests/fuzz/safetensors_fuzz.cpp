@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "apps/io/safetensors.h"
-#include "tests/fuzz/fuzz.h"
+#include "backflow/apps/files/safetensors.h"
+#include "backflow/tests/fuzz/fuzz.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

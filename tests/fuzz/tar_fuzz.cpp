@@ -3,8 +3,8 @@
 #include <cstdio>
 #include <numeric>
 
-#include "apps/io/png_archive.h"
-#include "tests/fuzz/fuzz.h"
+#include "backflow/apps/data/png_archive.h"
+#include "backflow/tests/fuzz/fuzz.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

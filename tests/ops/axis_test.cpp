@@ -1,14 +1,14 @@
 // Every op along every axis, against a plain loop over each line.
-#include "ops/axis.h"
+#include "backflow/ops/axis.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "engine/parallel.h"
-#include "engine/random.h"
-#include "ops/reduce.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

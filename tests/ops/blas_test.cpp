@@ -1,6 +1,6 @@
 // What OpenBLAS works in, where there is little address space: each test in a fresh process, since
 // whoever has multiplied once has that memory.
-#include "ops/blas.h"
+#include "backflow/ops/blas.h"
 
 #include <sys/resource.h>
 #include <unistd.h>
@@ -10,10 +10,10 @@
 #include <functional>
 #include <thread>
 
-#include "engine/buffer.h"
-#include "ops/linalg.h"
-#include "ops/matmul.h"
-#include "tests/check.h"
+#include "backflow/engine/buffer.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

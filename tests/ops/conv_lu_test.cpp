@@ -1,17 +1,17 @@
 // The banded factors of a convolution, against the dense LU of the matrix that its definition
 // gives.
-#include "ops/conv_lu.h"
+#include "backflow/ops/conv_lu.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "engine/parallel.h"
-#include "ops/linalg.h"
-#include "ops/matmul.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/linalg.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

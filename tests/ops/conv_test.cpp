@@ -1,11 +1,11 @@
 // Convolutions of every shape that decides between the kernels, against the definition.
-#include "ops/conv.h"
+#include "backflow/ops/conv.h"
 
-#include "engine/gradcheck.h"
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,16 +1,16 @@
 // LU and what stands on it, against definitions and determinants known beforehand.
-#include "ops/linalg.h"
+#include "backflow/ops/linalg.h"
 
 #include <cblas.h>
 
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "ops/matmul.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,15 +1,15 @@
 // Products in every transpose mode, against three plain loops in long double.
-#include "ops/matmul.h"
+#include "backflow/ops/matmul.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "engine/parallel.h"
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "ops/shape.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

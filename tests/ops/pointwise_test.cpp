@@ -1,14 +1,14 @@
 // Every pointwise op: values against std:: in long double, gradients against differences, special
 // values. Sizes above elements_per_chunk are cut into several chunks.
-#include "ops/pointwise.h"
+#include "backflow/ops/pointwise.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "engine/random.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,14 +1,14 @@
 // Every reduction, over every subset of axes, against a plain loop over each result's elements.
-#include "ops/reduce.h"
+#include "backflow/ops/reduce.h"
 
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "engine/parallel.h"
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "tests/check.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

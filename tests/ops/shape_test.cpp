@@ -1,14 +1,14 @@
 // Every op that moves elements, against the index arithmetic it stands for.
-#include "ops/shape.h"
+#include "backflow/ops/shape.h"
 
 #include <numeric>
 
-#include "engine/backward.h"
-#include "engine/gradcheck.h"
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "tests/check.h"
+#include "backflow/engine/backward.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -1,7 +1,7 @@
 // The gradients of the spline, and both its outputs and gradients at hard inputs.
-#include "engine/parallel.h"
-#include "tests/check.h"
-#include "tests/ops/spline_reference.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/tests/check.h"
+#include "backflow/tests/ops/spline_reference.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

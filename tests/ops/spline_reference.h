@@ -6,11 +6,11 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/gradcheck.h"
-#include "engine/random.h"
-#include "ops/pointwise.h"
-#include "ops/reduce.h"
-#include "ops/spline.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/engine/random.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/spline.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace spline_reference {

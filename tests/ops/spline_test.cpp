@@ -1,5 +1,5 @@
 // The spline and its inverse, against the formula written out for one element in double.
-#include "tests/ops/spline_reference.h"
+#include "backflow/tests/ops/spline_reference.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

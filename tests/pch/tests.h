@@ -5,5 +5,5 @@
 #include <map>
 #include <set>
 
-#include "engine/gradcheck.h"
-#include "ops/pointwise.h"
+#include "backflow/engine/gradcheck.h"
+#include "backflow/ops/pointwise.h"

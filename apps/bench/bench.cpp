@@ -1,0 +1,168 @@
+#include "backflow/apps/bench/bench.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "backflow/apps/bench/stopwatch.h"
+#include "backflow/apps/train/step.h"
+#include "backflow/ops/conv.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/pointwise.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// The layer with the most work: its value, the gradient of its input and that of its weights.
+class LayerProducts {
+ public:
+  LayerProducts(const NecessaryProducts& largest, Index batch)
+      : w_(Random(1).normal(largest.w)), x_(Random(2).normal(with_batch(largest.x, batch))) {}
+
+  void run() {
+    if (w_.rank() == 2) {
+      const Tensor z = matmul(x_, transposed(w_));
+      matmul(z, w_);
+      matmul(transposed(z), x_);
+    } else {
+      const Index K = w_.size(2), L = w_.size(3);
+      const Conv2d padded{1, K / 2, L / 2, (K - 1) / 2, (L - 1) / 2};
+      const Tensor z = conv2d(x_, w_, padded);
+      conv2d_input_gradient(z, w_, x_.shape(), padded);
+      conv2d_weight_gradient(z, x_, w_.shape(), padded);
+    }
+  }
+  double flop() const {
+    const Index places = w_.rank() == 2 ? x_.size(0) : x_.size() / x_.size(1);
+    return 3 * 2.0 * places * w_.size();
+  }
+
+ private:
+  static Shape with_batch(const Shape& example, Index batch) {
+    Shape shape{batch};
+    for (Index size : example) shape.push_back(size);
+    return shape;
+  }
+
+  Tensor w_, x_;
+};
+
+// Adam on as many parameters as the model has, without the model.
+class OptimizerPass : private Module {
+ public:
+  explicit OptimizerPass(Index size)
+      : parameter_(add_parameter("all", Tensor::zeros({size}))), adam_(parameters()) {
+    const Var root = override_gradient("gradient", Tensor(Real(0)), {parameter_},
+                                       [size](const Tensor&) { return Tensor::full({size}, 1); });
+    gradients_ = backward(root);
+  }
+  void run() { adam_.step(gradients_, 1e-4); }
+
+ private:
+  Parameter& parameter_;
+  Adam adam_;
+  Gradients gradients_;
+};
+
+double square_product_gflops() {
+  constexpr Index n = 1024;
+  const Tensor a = Random(1).normal({n, n}), b = Random(2).normal({n, n});
+  double best = std::numeric_limits<double>::infinity();
+  for (int run = 0; run < 5; ++run) best = std::min(best, milliseconds([&] { matmul(a, b); }));
+  return 2.0 * n * n * n / best / 1e6;
+}
+
+// Of up to half a second of it.
+template <class Work>
+double median_ms_of(const Work& work) {
+  std::vector<double> ms;
+  double total = 0;
+  do {
+    ms.push_back(milliseconds(work));
+    total += ms.back();
+  } while (total < 500 && ms.size() < 50);
+  return median(std::move(ms));
+}
+
+}  // namespace
+
+double BenchReport::mean_ms() const {
+  return std::accumulate(step_ms.begin(), step_ms.end(), 0.0) / static_cast<double>(step_ms.size());
+}
+
+BenchReport bench(const Config& config, const ImageShape& image, Index steps, bool profiled) {
+  constexpr Index uncounted = 3;
+  constexpr double learning_rate = 1e-7;  // only the time counts: the model may stay as it is
+  Model model(config, image);
+  const auto optimizer = make_optimizer(config, model);
+  const Tensor images =
+      Random(config.seed).uniform({config.batch_size, image.channels, image.height, image.width});
+  const Tensor pixels = pointwise(images, [](Real u) { return std::floor(256 * u); });
+  Pass pass;
+  const NecessaryProducts& necessary = model.necessary_products();
+  const Index live = memory_use().live_bytes;
+  LayerProducts products(necessary, std::min<Index>(config.batch_size, 100));
+  OptimizerPass optimizer_pass(model.parameter_count());
+  const Index beside = memory_use().live_bytes - live;  // what only the floor needs
+
+  BenchReport report;
+  double products_ms = std::numeric_limits<double>::infinity(), pass_ms = products_ms;
+  for (Index step = -uncounted; step < steps; ++step) {
+    pass.noise =
+        Random(config.seed, Purpose::dequantization, static_cast<std::uint32_t>(step + uncounted));
+    if (step == 0) reset_peak_bytes();
+    const double ms = milliseconds([&] {
+      std::optional<Profiler> profiler;
+      if (profiled && step >= 0) profiler.emplace(report.profile);
+      training_step(model, *optimizer, config, pixels, pass, learning_rate);
+      trace_work("end of the step");
+    });
+    if (step >= 0) report.step_ms.push_back(ms);
+    products_ms = std::min(products_ms, milliseconds([&] { products.run(); }));
+    pass_ms = std::min(pass_ms, milliseconds([&] { optimizer_pass.run(); }));
+  }
+  report.peak_bytes = memory_use().peak_bytes - beside;
+  std::sort(report.step_ms.begin(), report.step_ms.end());
+  report.necessary_flop = necessary.flop(config.batch_size);
+  report.product_ms = report.necessary_flop * products_ms / products.flop();
+  report.optimizer_ms = pass_ms;
+  report.square_gflops = square_product_gflops();
+  return report;
+}
+
+const char* vector_instructions() {
+#if defined(__AVX512F__)
+  return "AVX-512";
+#elif defined(__AVX2__)
+  return "AVX2";
+#else
+  return "baseline";
+#endif
+}
+
+std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape& image) {
+  const Model model(config, image);
+  const Tensor pixels =
+      Tensor::full({config.batch_size, image.channels, image.height, image.width}, 128);
+  Pass first;
+  first.mode = Mode::train;
+  first.noise = Random(config.seed, Purpose::dequantization);
+  model.density().objective(pixels, first);  // some layers learn their scale from the first batch
+  std::vector<SamplingTime> times;
+  for (const Inverse inverse : {Inverse::learned, Inverse::exact}) {
+    if (inverse == Inverse::learned && !model.has_learned_inverse()) continue;
+    for (const Index count : {1, 100}) {
+      Pass pass;
+      pass.inverse = inverse;
+      const auto draw = [&] {
+        model.density().sample(count, Random(config.seed, Purpose::sampling), 0.5, pass);
+      };
+      draw();
+      times.push_back({inverse, count, median_ms_of(draw)});
+    }
+  }
+  return times;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

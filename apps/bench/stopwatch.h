@@ -1,0 +1,26 @@
+// How long something takes.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "backflow/engine/real.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+template <class Work>
+double milliseconds(Work work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start)
+      .count();
+}
+
+// Of at least one value; of an even number, the upper of the middle two.
+inline double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,319 @@
+#include "backflow/apps/data/datasets.h"
+
+#include <algorithm>
+#include <numeric>
+#include <variant>
+
+#include "backflow/apps/data/idx.h"
+#include "backflow/apps/data/png_archive.h"
+#include "backflow/apps/files/atomic_file.h"
+#include "backflow/apps/files/quote.h"
+#include "backflow/engine/parallel.h"
+#include "backflow/engine/random.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+namespace fs = std::filesystem;
+
+static const fs::path debians_fashion_mnist = "/usr/share/datasets/fashion-mnist";
+
+static bool has_directory(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_directory(path, ignored);
+}
+
+static bool has_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::is_regular_file(path, ignored);
+}
+
+// A script of the project by a path that leads to it from here: below the working directory, or
+// beside the directory of the build that this program runs from.
+static std::string path_of_script(const std::string& name) {
+  const fs::path script = fs::path("apps/data") / name;
+  if (has_file(script)) return script;
+  std::error_code error;
+  const fs::path program = fs::read_symlink("/proc/self/exe", error);
+  for (fs::path above = program.parent_path(); above.has_relative_path();
+       above = above.parent_path())
+    if (has_file(above / script)) return above / script;
+  return "the script " + script.string() + " in backflow's sources";
+}
+
+static std::string hint_of_script(const std::string& name, const fs::path& dir) {
+  return "fetch the data with: " + path_of_script(name) + " " + dir.string() +
+         "; or name their directory with --data";
+}
+
+static void check_directory(const fs::path& dir, const std::string& what, const std::string& hint) {
+  if (!has_directory(dir))
+    fail(dir.string(), "no such directory, expected the ", what, " images; ", hint);
+}
+
+static void check_count(const fs::path& path, Index found, Index at_least,
+                        const std::string& hint) {
+  if (found < at_least)
+    fail(path.string(), "found ", found, " images, expected at least ", at_least, "; ", hint);
+}
+
+// Moves the last of `parts` equal parts into a set of its own.
+static ImageSet cut_last_part(ImageSet& images, Index parts) {
+  const Index first = (images.count() - images.count() / parts) * images.image_size();
+  const auto cut = images.pixels.begin() + first;
+  ImageSet last{images.channels, images.height, images.width, {cut, images.pixels.end()}};
+  images.pixels.erase(cut, images.pixels.end());
+  return last;
+}
+
+// ---- MNIST and Fashion-MNIST ------------------------------------------------------------------
+
+static constexpr Index mnist_parts = 6;  // one of them is for validation
+
+static fs::path find_idx(const fs::path& dir, const std::string& set, const std::string& hint) {
+  for (const char* spelling : {"-images-idx3-ubyte", "-images.idx3-ubyte"})
+    for (const char* suffix : {"", ".gz"})
+      if (const fs::path path = dir / (set + spelling + suffix); has_file(path)) return path;
+  fail(dir.string(), "no file ", set, "-images-idx3-ubyte, nor with .gz, expected one; ", hint);
+}
+
+static ImageSet load_idx(const fs::path& path, Index at_least, const std::string& hint) {
+  IdxImages images = load_idx_images(path);
+  check_count(path, images.count, at_least, hint);
+  return {1, images.height, images.width, std::move(images.pixels)};
+}
+
+static ImageSplits load_idx_splits(const fs::path& dir, const std::string& what,
+                                   const std::string& hint) {
+  check_directory(dir, what, hint);
+  const fs::path train_path = find_idx(dir, "train", hint), test_path = find_idx(dir, "t10k", hint);
+  ImageSplits splits;
+  splits.train = load_idx(train_path, mnist_parts, hint);
+  splits.test = load_idx(test_path, 1, hint);
+  const ImageSet &train = splits.train, &test = splits.test;
+  if (train.height != test.height || train.width != test.width)
+    fail(dir.string(), "training images are ", train.height, " x ", train.width,
+         ", test images are ", test.height, " x ", test.width, ", expected the same size; ", hint);
+  splits.validation = cut_last_part(splits.train, mnist_parts);
+  return splits;
+}
+
+ImageSplits load_mnist(const fs::path& dir) {
+  return load_idx_splits(dir, "MNIST", hint_of_script("fetch_mnist.sh", dir));
+}
+
+static ImageSplits load_fashion_mnist(const fs::path& dir) {
+  return load_idx_splits(dir, "Fashion-MNIST",
+                         "get the data with: apt-get install dataset-fashion-mnist, which puts it "
+                         "into " +
+                             debians_fashion_mnist.string() +
+                             "; or name their directory with --data");
+}
+
+// ---- CIFAR-10 ---------------------------------------------------------------------------------
+
+static constexpr Index cifar_parts = 5, cifar_plane = 32 * 32, cifar_image = 3 * cifar_plane;
+static constexpr int cifar_classes = 10;
+
+static fs::path find_batch(const fs::path& dir, const std::string& name, const std::string& hint) {
+  for (const fs::path& folder : {dir, dir / "cifar-10-batches-bin"})
+    for (const char* suffix : {".bin", "", ".png"})
+      if (const fs::path path = folder / (name + suffix); has_file(path)) return path;
+  fail(dir.string(), "no file ", name, ".bin or ", name, ".png, expected one; ", hint);
+}
+
+using Pixels = std::vector<std::uint8_t>;
+
+static Pixels load_records(const fs::path& path) {
+  constexpr std::size_t record = 1 + cifar_image;
+  const std::string file = read_file(path);
+  if (file.size() % record != 0)
+    fail(path.string(), "found ", file.size(), " bytes, expected records of ", record,
+         "; is this a whole batch of CIFAR-10's binary version?");
+  Pixels pixels;
+  pixels.reserve(file.size());
+  for (std::size_t at = 0; at < file.size(); at += record) {
+    const int label = static_cast<unsigned char>(file[at]);
+    if (label >= cifar_classes)
+      fail(path.string(), "found label ", label, " in record ", at / record,
+           ", expected 0 to 9; is this a batch of CIFAR-10's binary version?");
+    pixels.insert(pixels.end(), file.begin() + at + 1, file.begin() + at + record);
+  }
+  return pixels;
+}
+
+static Pixels load_rows(const fs::path& path) {
+  const Picture picture = decode_png(read_file(path), 3, path.string());
+  if (picture.width != cifar_plane)
+    fail(path.string(), "found rows of ", picture.width, " pixels, expected ", cifar_plane,
+         ", one image in each; fetch the file again");
+  Pixels pixels(picture.pixels.size());
+  for (Index row = 0; row < picture.height; ++row)
+    to_planes(picture.pixels.data() + row * cifar_image, cifar_plane, 3,
+              pixels.data() + row * cifar_image);
+  return pixels;
+}
+
+static ImageSet load_batches(const fs::path& dir, const std::vector<std::string>& names,
+                             Index at_least, const std::string& hint) {
+  std::vector<fs::path> paths;
+  for (const std::string& name : names) paths.push_back(find_batch(dir, name, hint));
+  std::vector<Pixels> batches(paths.size());
+  parallel_for(std::ssize(paths), 1, [&](Index i, Index end) {
+    for (; i < end; ++i)
+      batches[i] = paths[i].extension() == ".png" ? load_rows(paths[i]) : load_records(paths[i]);
+  });
+  ImageSet images{3, 32, 32};
+  std::size_t size = 0;
+  for (const Pixels& batch : batches) size += batch.size();
+  images.pixels.reserve(size);
+  for (const Pixels& batch : batches)
+    images.pixels.insert(images.pixels.end(), batch.begin(), batch.end());
+  check_count(paths.front(), images.count(), at_least, hint);
+  return images;
+}
+
+ImageSplits load_cifar10(const fs::path& dir) {
+  const std::string hint = hint_of_script("fetch_cifar10.sh", dir);
+  check_directory(dir, "CIFAR-10", hint);
+  std::vector<std::string> training;
+  for (Index i = 1; i <= 5; ++i) training.push_back("data_batch_" + std::to_string(i));
+  ImageSplits splits;
+  splits.train = load_batches(dir, training, cifar_parts, hint);
+  splits.test = load_batches(dir, {"test_batch"}, 1, hint);
+  splits.validation = cut_last_part(splits.train, cifar_parts);
+  return splits;
+}
+
+// ---- ImageNet32 -------------------------------------------------------------------------------
+
+static constexpr Index imagenet_validation = 20'000, imagenet_parts = 6;
+
+static ImageSet load_archive(const fs::path& path, Index at_least, const std::string& hint) {
+  if (!has_file(path)) fail(path.string(), "no such file, expected ImageNet32's archive; ", hint);
+  ImageSet images{3, 32, 32};
+  images.archive = std::make_shared<PngArchive>(path, images.channels, images.height, images.width);
+  check_count(path, images.archive->count(), at_least, hint);
+  images.members.resize(static_cast<std::size_t>(images.archive->count()));
+  std::iota(images.members.begin(), images.members.end(), 0u);
+  return images;
+}
+
+// Moves images drawn at random into a set of their own; both stay in the archive's order.
+static ImageSet draw_validation(ImageSet& train) {
+  const Index count = std::min(imagenet_validation, train.count() / imagenet_parts);
+  // Epoch 0: those of training are counted from 1.
+  std::vector<std::uint32_t> order =
+      Random(0, Purpose::shuffling).permutation(static_cast<std::uint32_t>(train.count()));
+  const auto cut = order.begin() + count;
+  std::sort(order.begin(), cut);
+  std::sort(cut, order.end());
+  ImageSet validation = train;
+  validation.members.assign(order.begin(), cut);
+  train.members.assign(cut, order.end());
+  return validation;
+}
+
+ImageSplits load_imagenet32(const fs::path& dir) {
+  const std::string hint =
+      "put train_32x32.tar and valid_32x32.tar there (they are at https://image-net.org/download), "
+      "or "
+      "name their directory with --data";
+  check_directory(dir, "ImageNet32", hint);
+  ImageSplits splits;
+  splits.test = load_archive(dir / "valid_32x32.tar", 1, hint);  // the quick one first
+  splits.train = load_archive(dir / "train_32x32.tar", imagenet_parts, hint);
+  splits.validation = draw_validation(splits.train);
+  return splits;
+}
+
+// ---- By name ----------------------------------------------------------------------------------
+
+namespace {
+
+// By which the images of a data set are known: those of all three parts, or, where nobody may pass
+// the data on, how many there are.
+struct Checksums {
+  std::uint32_t train, validation, test;
+};
+struct Counts {
+  Index train_and_validation, least_test, most_test;
+};
+
+struct Dataset {
+  std::string name, title;
+  ImageSplits (*load)(const fs::path& dir);
+  std::variant<Checksums, Counts> known_by;
+};
+
+}  // namespace
+
+static const std::vector<Dataset>& datasets() {
+  static const std::vector<Dataset> all = {
+      {"mnist", "MNIST", load_mnist, Checksums{1384265727, 2524351528, 3838467927}},
+      {"fashion_mnist", "Fashion-MNIST", load_fashion_mnist,
+       Checksums{1292998557, 2757646165, 309494841}},
+      {"cifar10", "CIFAR-10", load_cifar10, Checksums{2885625128, 3536555025, 1854372032}},
+      {"imagenet32", "ImageNet32", load_imagenet32, Counts{1'281'167, 49'999, 50'000}},
+  };
+  return all;
+}
+
+const std::vector<std::string>& dataset_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all;
+    for (const Dataset& dataset : datasets()) all.push_back(dataset.name);
+    return all;
+  }();
+  return names;
+}
+
+static const Dataset& find_dataset(const std::string& name) {
+  std::string known;
+  for (const Dataset& dataset : datasets()) {
+    if (dataset.name == name) return dataset;
+    known += (known.empty() ? "" : ", ") + dataset.name;
+  }
+  fail("dataset", "no data set ", quote(name), ", expected one of: ", known);
+}
+
+std::string title_of(const std::string& dataset) { return find_dataset(dataset).title; }
+
+fs::path default_directory(const std::string& dataset) {
+  find_dataset(dataset);
+  const fs::path usual = fs::path("data") / dataset;
+  const bool debians = dataset == "fashion_mnist" && !has_directory(usual);
+  return debians && has_directory(debians_fashion_mnist) ? debians_fashion_mnist : usual;
+}
+
+// One part is enough: what a model is tested on must not be something else, either.
+static bool has_a_part_of(const Dataset& dataset, const ImageSplits& images) {
+  const auto* known = std::get_if<Checksums>(&dataset.known_by);
+  return known && (known->train == images.train_checksum || known->test == images.test_checksum);
+}
+
+static bool is_all_of(const Dataset& dataset, const ImageSplits& images) {
+  if (const auto* known = std::get_if<Checksums>(&dataset.known_by))
+    return known->train == images.train_checksum &&
+           known->validation == images.validation_checksum && known->test == images.test_checksum;
+  const Counts counts = std::get<Counts>(dataset.known_by);
+  const Index test = images.test.count();
+  return images.train.count() + images.validation.count() == counts.train_and_validation &&
+         test >= counts.least_test && test <= counts.most_test;
+}
+
+ImageSplits load_dataset(const std::string& name, const fs::path& dir) {
+  const Dataset& dataset = find_dataset(name);
+  ImageSplits images = dataset.load(dir);
+  images.train_checksum = checksum(images.train);
+  images.validation_checksum = checksum(images.validation);
+  images.test_checksum = checksum(images.test);
+  for (const Dataset& other : datasets())
+    if (other.name != name && has_a_part_of(other, images))
+      fail(dir.string(), "these are images of ", other.title, ", expected those of ", dataset.title,
+           "; say --dataset ", other.name);
+  images.published = is_all_of(dataset, images);
+  images.name = images.published ? dataset.title : dir.string();
+  return images;
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,41 @@
+// The data sets of the paper's experiments, cut into training, validation and test images.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "backflow/apps/data/images.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// mnist, fashion_mnist, cifar10, imagenet32.
+const std::vector<std::string>& dataset_names();
+
+// data/NAME; of fashion_mnist, while there is none, the directory of Debian's package
+// dataset-fashion-mnist if that is installed.
+std::filesystem::path default_directory(const std::string& dataset);
+
+// "Fashion-MNIST" for fashion_mnist. Fails for an unknown name, as everything does that takes one.
+std::string title_of(const std::string& dataset);
+
+// The functions below by name. All throw an Error that names what is missing or wrong, and says how
+// to get it. This one also fails when the images are those of another data set.
+ImageSplits load_dataset(const std::string& dataset, const std::filesystem::path& dir);
+
+// Reads train-images-idx3-ubyte and t10k-images-idx3-ubyte (also .gz, also spelled with a dot) in
+// `dir`. The last sixth of the training file is the validation set: 10,000 of MNIST's 60,000.
+ImageSplits load_mnist(const std::filesystem::path& dir);
+
+// The five data_batch_N and the test_batch in `dir`, or below it in cifar-10-batches-bin:
+//   NAME.bin or NAME  records of a label and 32 x 32 red, green and blue bytes
+//   NAME.png          an image per row, its pixels row-major: 1024 x count in 8-bit RGB
+// The last fifth of the training images is the validation set: 10,000 of 50,000.
+ImageSplits load_cifar10(const std::filesystem::path& dir);
+
+// train_32x32.tar and valid_32x32.tar, of 8-bit RGB images, 32 x 32 each. The images of the second
+// are for testing; 20,000 of the first, drawn at random but always the same (at most a sixth of
+// them), for validation. Reads the headers only: images are decoded when they are asked for.
+ImageSplits load_imagenet32(const std::filesystem::path& dir);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,187 @@
+#include "backflow/apps/model/config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "backflow/apps/data/augment.h"
+#include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/json_events.h"
+#include "backflow/apps/files/numbers.h"
+#include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/nearest.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+template <class T>
+T parse(const std::string& key, const std::string& text) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return text;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    if (text == "true" || text == "1") return true;
+    if (text == "false" || text == "0") return false;
+    fail(key, "expected true or false, got ", quote(text, '\''));
+  } else {
+    if (const std::optional<T> value = to_number<T>(text)) return *value;
+    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number", ", got ",
+         quote(text, '\''));
+  }
+}
+
+[[noreturn]] void fail_unknown_key(const std::string& key) {
+  std::string known;
+  std::vector<std::string> names;
+  const Config config;
+  Config::visit(config, [&](const std::string& name, const auto&, const char*) {
+    if (name == "experiment") return;  // known, but not to be set
+    known += (known.empty() ? "" : ", ") + name;
+    names.push_back(name);
+  });
+  fail("--set", "unknown key ", quote(key, '\''), ", did you mean '", nearest(key, names),
+       "'? Known: ", known);
+}
+
+void require(bool condition, const char* key, const std::string& expected, const auto& found) {
+  if (!condition) fail(key, "expected ", expected, ", got ", found);
+}
+
+void require_one_of(const char* key, const std::string& value,
+                    const std::vector<std::string>& allowed) {
+  std::string list;
+  for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
+  require(std::count(allowed.begin(), allowed.end(), value), key, "one of " + list,
+          quote(value, '\''));
+}
+
+}  // namespace
+
+void set_field(Config& config, const std::string& key, const std::string& value) {
+  if (key == "experiment")
+    fail(key, "cannot be set; name another experiment in place of '", config.experiment, "'");
+  bool known = false;
+  Config::visit(config, [&]<class T>(const char* name, T& field, const char*) {
+    if (key != name) return;
+    known = true;
+    field = parse<T>(key, value);
+  });
+  if (!known) fail_unknown_key(key);
+}
+
+std::string field_as_text(const Config& config, const std::string& key) {
+  std::string text;
+  Config::visit(config, [&](const char* name, const auto& field, const char*) {
+    if (key == name) text = nlohmann::json(field).dump();
+  });
+  return text;
+}
+
+void validate(const Config& c) {
+  static const std::map<std::string, std::vector<std::string>> layers = {
+      {"fc", {"exact", "self_normalizing", "relative_gradient"}},
+      {"cnn", {"exact", "self_normalizing", "emerging", "exponential"}},
+      {"glow", {"exact", "self_normalizing", "conv1x1"}}};
+  require_one_of("dataset", c.dataset, dataset_names());
+  require_one_of("augment", c.augment, augmentation_names());
+  require_one_of("architecture", c.architecture, {"fc", "cnn", "glow"});
+  require_one_of("layer", c.layer, layers.at(c.architecture));
+  require_one_of("init", c.init, {"identity", "orthogonal"});
+  require_one_of("activation", c.activation,
+                 {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu",
+                  "smooth_tanh", "spline"});
+  const auto at_least = [](const char* key, auto value, auto least) {
+    require(std::isfinite(static_cast<double>(value)) && value >= least, key,
+            "at least " + nlohmann::json(least).dump(), value);
+  };
+  const auto in_range = [](const char* key, auto value, Index least, Index most) {
+    require(value >= least && value <= most, key,
+            std::to_string(least) + " to " + std::to_string(most), value);
+  };
+  constexpr Index many = 1'000'000'000;  // products of two of them still fit
+  in_range("num_layers", c.num_layers, 1, 1000);
+  in_range("num_blocks", c.num_blocks, 1, 16);
+  in_range("block_size", c.block_size, 1, 1000);
+  in_range("width", c.width, 1, 65536);
+  in_range("kernel_size", c.kernel_size, 1, 99);
+  require(c.kernel_size % 2 == 1, "kernel_size", "an odd number", c.kernel_size);
+  in_range("batch_size", c.batch_size, 1, many);
+  in_range("epochs", c.epochs, 1, many);
+  in_range("limit_batches", c.limit_batches, 0, many);
+  in_range("warmup_epochs", c.warmup_epochs, 0, many);
+  at_least("seed", c.seed, 0);
+  at_least("recon_weight", c.recon_weight, 0.0);
+  at_least("geco_rate", c.geco_rate, 0.0);
+  at_least("max_grad_norm", c.max_grad_norm, 0.0);
+  require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
+  require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
+  require(c.activation != "smooth_leaky_relu" || c.alpha <= 1, "alpha",
+          "at most 1 for smooth_leaky_relu", c.alpha);
+  require(c.logit_alpha > 0 && c.logit_alpha < 0.5, "logit_alpha", "a number between 0 and 0.5",
+          c.logit_alpha);
+  for (const auto& [key, beta] :
+       {std::pair{"adam_beta1", c.adam_beta1}, std::pair{"adam_beta2", c.adam_beta2},
+        std::pair{"geco_decay", c.geco_decay}})
+    require(beta >= 0 && beta < 1, key, "a number from 0 up to, not including, 1", beta);
+}
+
+std::string to_json(const Config& config,
+                    const std::vector<std::pair<std::string, std::string>>& extra) {
+  nlohmann::ordered_json json;
+  Config::visit(config,
+                [&](const char* key, const auto& field, const char*) { json[key] = field; });
+  for (const auto& [key, value] : extra) json[key] = value;
+  return json.dump(2) + "\n";
+}
+
+namespace {
+
+// The members of a flat JSON object, as text.
+class Members : public JsonHandler {
+ public:
+  std::map<std::string, std::string> all;
+  bool is_object() const { return is_object_; }
+
+  void value(JsonKind kind, const std::string& text) override {
+    const bool nested = kind == JsonKind::object || kind == JsonKind::array;
+    if (depth_ == 0) is_object_ = kind == JsonKind::object;
+    if (depth_ == 0 && !is_object_) throw Error("not a JSON object");
+    if (depth_ == 1 && nested)
+      fail(printable(key_.substr(0, 40)), "expected text, a number, true or false, got a JSON ",
+           name_of(kind));
+    if (depth_ == 1 && !all.emplace(key_, text).second)
+      fail(printable(key_.substr(0, 40)), "occurs twice, expected once");
+    depth_ += nested;
+  }
+  void key(const std::string& text) override { key_ = text; }
+  void end() override { --depth_; }
+
+ private:
+  int depth_ = 0;
+  bool is_object_ = false;
+  std::string key_;
+};
+
+}  // namespace
+
+std::map<std::string, std::string> members_of_json(const std::string& text) {
+  Members members;
+  if (read_json(text, members) || !members.is_object()) throw Error("not a JSON object");
+  return std::move(members.all);
+}
+
+Config config_from_json(const std::string& where, const std::string& text) try {
+  const auto members = members_of_json(text);
+  Config config;
+  Config::visit(config, [&]<class T>(const char* key, T& field, const char*) {
+    if (const auto found = members.find(key); found != members.end())
+      field = parse<T>(key, found->second);
+  });
+  validate(config);
+  return config;
+} catch (const Error& error) {
+  fail(where, "the configuration is damaged: ", error.what());
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

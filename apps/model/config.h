@@ -1,0 +1,103 @@
+// Everything that decides the outcome of a run, field by field: what config.json holds and what
+// --set reaches.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backflow/engine/real.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+struct Config {
+  std::string experiment;
+  std::string dataset = "mnist";
+  std::string augment = "none";
+  std::string architecture = "fc";
+  std::string layer = "self_normalizing";
+  Index num_layers = 2;
+  Index num_blocks = 3;
+  Index block_size = 3;
+  Index width = 512;
+  Index kernel_size = 3;
+  std::string activation = "smooth_leaky_relu";
+  double alpha = 0.3;
+  std::string init = "identity";
+  double recon_weight = 1;
+  bool recon_symmetric = false;
+  bool recon_only_R = false;
+  double geco_rate = 0;
+  double geco_decay = 0.9;
+  double logit_alpha = 1e-6;
+  double lr = 1e-4;
+  double warmup_epochs = 10;
+  double adam_beta1 = 0.9;
+  double adam_beta2 = 0.999;
+  double max_grad_norm = 0;
+  Index batch_size = 100;
+  Index epochs = 10;
+  Index limit_batches = 0;
+  bool shuffle = true;
+  Index seed = 0;
+
+  // f(key, field, meaning) for every field, in order. The one list of them.
+  template <class Self, class F>
+  static void visit(Self& self, F f) {
+    f("experiment", self.experiment, "the experiment's name");
+    f("dataset", self.dataset, "mnist, fashion_mnist, cifar10 or imagenet32");
+    f("augment", self.augment, "random changes of training images: none, shift or flip_shift");
+    f("architecture", self.architecture, "fc, cnn or glow");
+    f("layer", self.layer,
+      "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: "
+      "conv1x1");
+    f("num_layers", self.num_layers, "fc: how many of them");
+    f("num_blocks", self.num_blocks,
+      "cnn, glow: blocks, with a squeeze between (glow: before) them");
+    f("block_size", self.block_size, "cnn, glow: layers, or steps of flow, in a block");
+    f("width", self.width, "glow: hidden channels of the couplings");
+    f("kernel_size", self.kernel_size, "exact and self_normalizing convolutions: an odd number");
+    f("activation", self.activation,
+      "identity, leaky_relu, learnable_leaky_relu, smooth_leaky_relu, smooth_tanh or spline");
+    f("alpha", self.alpha, "the activation's slope (leaky_relu, smooth_leaky_relu) or gain");
+    f("init", self.init, "fc: identity (small random bias) or orthogonal (zero bias)");
+    f("recon_weight", self.recon_weight, "weight of the reconstruction loss");
+    f("recon_symmetric", self.recon_symmetric, "reconstruct z as well as x");
+    f("recon_only_R", self.recon_only_R, "keep the reconstruction loss from W");
+    f("geco_rate", self.geco_rate,
+      "that weight grows by exp(rate x average loss) a step; 0: fixed");
+    f("geco_decay", self.geco_decay, "of that average");
+    f("logit_alpha", self.logit_alpha, "pixels are squeezed into (alpha, 1 - alpha)");
+    f("lr", self.lr, "learning rate after warm-up");
+    f("warmup_epochs", self.warmup_epochs, "the learning rate rises linearly for so long");
+    f("adam_beta1", self.adam_beta1, "Adam's first decay");
+    f("adam_beta2", self.adam_beta2, "Adam's second decay");
+    f("max_grad_norm", self.max_grad_norm, "clip the gradient's global norm; 0: never");
+    f("batch_size", self.batch_size, "images per training step");
+    f("epochs", self.epochs, "passes over the training set");
+    f("limit_batches", self.limit_batches, "training steps per epoch at most; 0: all");
+    f("shuffle", self.shuffle, "a new random order in each epoch");
+    f("seed", self.seed, "of initialization, order and noise");
+  }
+};
+
+// Sets the field `key` from text. Fails for an unknown key (listing the known ones) or a value of
+// the wrong type.
+void set_field(Config& config, const std::string& key, const std::string& value);
+std::string field_as_text(const Config& config, const std::string& key);
+// Fails, naming the key, when a value makes no sense.
+void validate(const Config& config);
+
+// As a JSON object with a member per field; `extra` members (name, text) follow. Reading ignores
+// members that are no fields and keeps the defaults of those that are missing; it fails, naming
+// `where`, for anything that is not a sensible configuration.
+std::string to_json(const Config& config,
+                    const std::vector<std::pair<std::string, std::string>>& extra = {});
+Config config_from_json(const std::string& where, const std::string& text);
+
+// The members of a flat JSON object, numbers and flags as they are written. Throws an Error for
+// anything else: a list or an object within it, a name that occurs twice.
+std::map<std::string, std::string> members_of_json(const std::string& text);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

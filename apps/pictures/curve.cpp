@@ -1,0 +1,139 @@
+#include "backflow/apps/pictures/curve.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <locale>
+#include <sstream>
+#include <utility>
+#include <vector>
+
+#include "backflow/apps/files/atomic_file.h"
+#include "backflow/apps/pictures/gnuplot.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+namespace {
+
+struct Point {
+  double epoch, nll;
+};
+using Series = std::vector<Point>;
+using Row = std::vector<std::string>;
+
+}  // namespace
+
+static std::vector<Row> read_rows(const std::filesystem::path& csv) {
+  std::vector<Row> rows;
+  std::istringstream lines(read_file(csv));
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream cells(line.substr(0, line.find('\r')));
+    Row row;
+    for (std::string cell; std::getline(cells, cell, ',');) row.push_back(cell);
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+static double number(const Row& row, std::size_t column) {
+  double value = std::numeric_limits<double>::quiet_NaN();
+  if (column < row.size())
+    std::from_chars(row[column].data(), row[column].data() + row[column].size(), value);
+  return value;
+}
+
+static std::size_t column_of(const Row& header, const char* name) {
+  return std::find(header.begin(), header.end(), name) - header.begin();
+}
+
+static Series read_series(const std::vector<Row>& rows, const char* name) {
+  Series series;
+  if (rows.empty()) return series;
+  const std::size_t epoch = column_of(rows[0], "epoch"), nll = column_of(rows[0], name);
+  for (std::size_t i = 1; i < rows.size(); ++i) {
+    const Point point{number(rows[i], epoch), number(rows[i], nll)};
+    if (std::isfinite(point.epoch) && std::isfinite(point.nll)) series.push_back(point);
+  }
+  return series;
+}
+
+// Of the axis: a step of 1, 2 or 5 times a power of ten, but whole epochs.
+static double tick_step(double range) {
+  const double power = std::pow(10, std::floor(std::log10(std::max(range / 10, 1.0))));
+  for (const double step : {power, 2 * power, 5 * power})
+    if (range / step <= 12) return step;
+  return 10 * power;
+}
+
+static void write_axes(std::ostream& script, const Series& a, const Series& b) {
+  double first = std::numeric_limits<double>::infinity(), last = -first;
+  for (const Series* series : {&a, &b})
+    for (const Point& point : *series) {
+      first = std::min(first, point.epoch);
+      last = std::max(last, point.epoch);
+    }
+  const double margin = std::max(0.5, 0.02 * (last - first));
+  script << "set xrange [" << first - margin << ":" << last + margin << "]\n"
+         << "set xtics " << tick_step(last - first) << "\n"
+         << R"(set key top right
+set offsets graph 0, graph 0, graph 0.08, graph 0.05
+set lmargin 11
+set rmargin 4
+set format y '%.6g'
+set xlabel 'epoch' offset 0,-0.3
+set ylabel 'exact NLL, nats per image' offset -0.5,0
+)";
+}
+
+static void write_data(std::ostream& script, const char* name, const Series& series) {
+  script << "$" << name << " << END\n";
+  for (const Point& point : series) script << point.epoch << ' ' << point.nll << '\n';
+  script << "END\n";
+}
+
+static std::string plot_of(const char* name, const Series& series, const char* look) {
+  const bool dots = series.size() <= 60;  // more would hide the line
+  return std::string("$") + name + " using 1:2 with " +
+         (series.size() == 1 ? "points pointsize 1.8"
+          : dots             ? "linespoints pointsize 1.1 linewidth 2"
+                             : "lines linewidth 2") +
+         look + " title '" + name + "'";
+}
+
+static void write_plots(std::ostream& script, const Series& validation, const Series& test,
+                        const std::optional<ReferenceLine>& reference) {
+  const char* separator = "plot ";
+  const auto next = [&]() -> std::ostream& { return script << std::exchange(separator, ", "); };
+  if (reference)
+    next() << reference->value << " with lines dashtype 2 linewidth 1.5 linecolor '#444444' title "
+           << plot_string(reference->label);
+  if (!validation.empty())
+    next() << plot_of("validation", validation, " pointtype 7 linecolor '#0072b2'");
+  if (!test.empty()) next() << plot_of("test", test, " pointtype 5 linecolor '#d55e00'");
+  script << "\n";
+}
+
+static std::string make_script(const std::string& title, const Series& validation,
+                               const Series& test, const std::optional<ReferenceLine>& reference) {
+  std::ostringstream script;
+  script.imbue(std::locale::classic());
+  script.precision(17);
+  script << plot_style(title);
+  write_axes(script, validation, test);
+  write_data(script, "validation", validation);
+  write_data(script, "test", test);
+  write_plots(script, validation, test, reference);
+  return script.str();
+}
+
+bool plot_curve(const std::filesystem::path& metrics_csv, const std::filesystem::path& png,
+                const std::string& title, const std::optional<ReferenceLine>& reference) {
+  const std::vector<Row> rows = read_rows(metrics_csv);
+  const Series validation = read_series(rows, "validation_nll");
+  const Series test = read_series(rows, "test_nll");
+  if (validation.empty() && test.empty()) return false;
+  return draw_plot(make_script(title, validation, test, reference), png);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,64 @@
+// What the program does beside training: one function per command, each printing its result.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "backflow/apps/pictures/pictures.h"
+#include "backflow/apps/train/step.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+void list_experiments();
+
+// A checkpoint's model, and images for it.
+struct CheckpointOptions {
+  std::string experiment;
+  std::filesystem::path checkpoint;
+  // Of a state_dict from elsewhere: how its model differs from the experiment's, by name.
+  std::vector<std::pair<std::string, std::string>> assignments;
+};
+struct DataOptions {
+  std::string dataset;         // empty: the model's own
+  std::filesystem::path data;  // empty: the data set's default directory
+  Split split = Split::test;
+};
+
+struct EvaluateOptions : CheckpointOptions, DataOptions {
+  Noise noise = Noise::uniform;
+  Index limit = 0;  // the first so many images; 0: all
+  bool json = false;
+};
+void evaluate_checkpoint(const EvaluateOptions& options);
+
+struct SampleCommand : CheckpointOptions {
+  std::filesystem::path out;
+  SampleOptions samples;
+  std::optional<Inverse> inverse;  // none: the learned one, where there is one
+};
+void sample_checkpoint(const SampleCommand& command);
+
+struct ReconstructCommand : CheckpointOptions, DataOptions {
+  std::filesystem::path out;
+  Index count = 10;
+  std::optional<Inverse> inverse;
+};
+void reconstruct_images(const ReconstructCommand& command);
+
+struct FiltersCommand : CheckpointOptions {
+  std::filesystem::path out;  // a directory
+};
+void draw_filters(const FiltersCommand& command);
+
+struct BenchOptions {
+  std::string experiment;
+  std::vector<std::pair<std::string, std::string>> assignments;
+  Index steps = 50;
+  Index batch_size = 0;  // 0: the experiment's
+  bool profile = false;  // also what each op costs
+  bool json = false;
+};
+void bench_experiment(const BenchOptions& options);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,426 @@
+// The program snf: self-normalizing flows and their rivals, trained, evaluated, sampled, timed.
+//
+// Exit codes: 0 done; 2 bad input, said in one line; 3 training diverged; 130 stopped by Ctrl-C.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cctype>
+#include <csignal>
+#include <cstdio>
+#include <map>
+#include <new>
+#include <sstream>
+
+#include "backflow/apps/bench/bench.h"
+#include "backflow/apps/bench/timescaling_figure.h"
+#include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/numbers.h"
+#include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/experiments.h"
+#include "backflow/apps/model/nearest.h"
+#include "backflow/apps/snf/commands.h"
+#include "backflow/apps/train/train.h"
+#include "backflow/engine/parallel.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+template <class Number>
+Number parse_number(const std::string& flag, const std::string& text, Number least, Number most) {
+  const std::optional<Number> value = to_number<Number>(text);
+  if (!value || *value < least || *value > most)
+    fail(flag, "expected a ", std::is_integral_v<Number> ? "whole " : "", "number from ", least,
+         " to ", most, ", got ", quote(text, '\''));
+  return *value;
+}
+
+// A subcommand in the making. Each option says its default in the help.
+class Command {
+ public:
+  Command(CLI::App& app, const char* name, const char* description)
+      : app_(app.add_subcommand(name, description)) {}
+
+  CLI::App* operator->() const { return app_; }
+
+  void experiment(std::string& name) {
+    app_->add_option("experiment", name, "one that 'snf list' shows")
+        ->type_name("EXPERIMENT")
+        ->required();
+  }
+
+  void path(const char* flag, const char* type, std::filesystem::path& value, const char* help,
+            const std::string& when_left_out) {
+    CLI::Option* option = app_->add_option(flag, value, help)->type_name(type);
+    when_left_out.empty() ? option->required()
+                          : option->description(with_default(help, when_left_out));
+  }
+
+  void picture(std::filesystem::path& file) {
+    app_->add_option_function<std::string>(
+            "--out",
+            [&file](const std::string& text) {
+              file = text;
+              require_png(file);
+            },
+            "the PNG: a name that ends in .png, or in no extension")
+        ->type_name("FILE")
+        ->required();
+  }
+
+  template <class Number>
+  void number(const char* flag, const char* type, Number& value, Number least, Number most,
+              const char* help, const std::string& when_left_out) {
+    text(flag, type, help, when_left_out, [&value, flag, least, most](const std::string& text) {
+      value = parse_number(flag, text, least, most);
+    });
+  }
+
+  template <class Value, class Target>
+  void choice(const char* flag, const char* type, Target& target,
+              const std::map<std::string, Value>& values, const char* help,
+              const std::string& when_left_out) {
+    text(flag, type, help, when_left_out, [&target, flag, values](const std::string& text) {
+      std::string known;
+      for (const auto& [name, value] : values) known += (known.empty() ? "" : ", ") + name;
+      if (!values.contains(text)) fail(flag, "expected one of ", known, ", got '", text, "'");
+      target = values.at(text);
+    });
+  }
+
+  void text(const char* flag, const char* type, const char* help, const std::string& when_left_out,
+            const std::function<void(const std::string&)>& take) {
+    app_->add_option_function<std::string>(flag, take, with_default(help, when_left_out))
+        ->type_name(type);
+  }
+
+  void flag(const char* name, bool& value, const char* help) {
+    app_->add_flag(name, value, with_default(help, "off"))->disable_flag_override();
+  }
+
+  // KEY=VALUE, several in one word separated by commas, and repeated.
+  void assignments(std::vector<std::pair<std::string, std::string>>& all, const char* help) {
+    app_->add_option_function<std::vector<std::string>>(
+            "--set",
+            [&all](const std::vector<std::string>& words) {
+              for (const std::string& word : words) assign(all, word);
+            },
+            help)
+        ->type_name("KEY=VALUE")
+        ->type_size(1)
+        ->allow_extra_args(false);
+  }
+
+  void threads() {
+    text("--threads", "N", "results do not depend on it", std::to_string(backflow::threads()),
+         [](const std::string& text) { set_threads(parse_number("--threads", text, 1, 1024)); });
+  }
+
+ private:
+  static void require_png(const std::filesystem::path& file) {
+    std::string extension = file.extension();
+    for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    if (extension.empty() || extension == ".png") return;
+    fail("--out", "expected a file name that ends in .png, since a PNG is written, got '",
+         file.string(), "'; name it '",
+         std::filesystem::path(file).replace_extension(".png").string(), "'");
+  }
+
+  static void assign(std::vector<std::pair<std::string, std::string>>& all,
+                     const std::string& word) {
+    std::istringstream parts(word);
+    for (std::string part; std::getline(parts, part, ',');) {
+      const auto equals = part.find('=');
+      if (equals == part.npos) fail("--set", "expected KEY=VALUE, got '", part, "'");
+      all.emplace_back(part.substr(0, equals), part.substr(equals + 1));
+    }
+  }
+
+  static std::string with_default(const std::string& help, const std::string& value) {
+    return help + " [default: " + value + "]";
+  }
+
+  CLI::App* app_;
+};
+
+constexpr Index many = 1'000'000'000'000;  // more than fits any memory, but times 784 any Index
+// A square of samples, and a row of images, of 32 x 32 pixels, stay below the most pixels a side
+// that a PNG has (apps/files/png.cpp).
+constexpr Index most_samples = 65536, most_in_a_row = 10000;
+
+// "the experiment's, 250, 1000 or 6000".
+std::string default_of(const std::string& key) {
+  std::vector<std::string> values;
+  for (const Experiment& experiment : experiments()) {
+    const std::string value = field_as_text(experiment.config, key);
+    if (std::find(values.begin(), values.end(), value) == values.end()) values.push_back(value);
+  }
+  std::string text = values[0];
+  for (std::size_t i = 1; i < values.size(); ++i)
+    text += (i + 1 < values.size() ? ", " : " or ") + values[i];
+  return "the experiment's, " + text;
+}
+
+std::string all_datasets() {
+  std::string text;
+  for (const std::string& name : dataset_names()) text += (text.empty() ? "" : ", ") + name;
+  return text;
+}
+
+std::map<std::string, std::string> all_names(const std::vector<std::string>& names) {
+  std::map<std::string, std::string> all;
+  for (const std::string& name : names) all[name] = name;
+  return all;
+}
+
+constexpr const char* default_data = "data/DATASET, for fashion_mnist also Debian's";
+
+std::string keys_of_set() {
+  std::string text = "Keys of --set, with the defaults of selfnorm_fc_mnist:\n";
+  const Config& config = find_experiment("selfnorm_fc_mnist").config;
+  Config::visit(config, [&](const std::string& key, const auto&, const char* meaning) {
+    if (key == "experiment") return;
+    char line[200];
+    std::snprintf(line, sizeof line, "  %-16s %-20s %s\n", key.c_str(),
+                  field_as_text(config, key).c_str(), meaning);
+    text += line;
+  });
+  return text;
+}
+
+// ---- The commands ---------------------------------------------------------------------------
+
+void add_train(CLI::App& app, TrainOptions& options) {
+  Command train(app, "train", "Train an experiment; it can be stopped and resumed");
+  train.experiment(options.experiment);
+  const auto field = [&](const char* flag, const char* key, const char* type, const char* help) {
+    train.text(flag, type, help, default_of(key), [&options, key](const std::string& value) {
+      options.assignments.emplace_back(key, value);
+    });
+  };
+  field("--dataset", "dataset", "DATASET", ("one of " + all_datasets()).c_str());
+  train.path("--data", "DIR", options.data, "directory of the images", default_data);
+  train.path("--out", "DIR", options.out, "run directory", "runs/EXPERIMENT");
+  field("--epochs", "epochs", "N", "passes over the training set");
+  field("--batch-size", "batch_size", "N", "images per training step");
+  field("--lr", "lr", "X", "learning rate after warm-up");
+  field("--seed", "seed", "N", "of initialization, order and noise");
+  train.threads();
+  field("--limit-batches", "limit_batches", "N", "training steps per epoch at most; 0: all");
+  train.assignments(options.assignments,
+                    "fields of the configuration, see below; also KEY=VALUE,KEY=VALUE");
+  train.flag("--resume", options.resume,
+             "go on with the run in --out, with another --lr if you like");
+  train.number<double>("--save-every", "MINUTES", options.save_minutes, 0, 1e6,
+                       "a checkpoint within an epoch after so long, too; 0: none", "5");
+  train.flag("--profile", options.profile, "at the end, time, calls and bytes of each op");
+  train.flag("--quiet", options.quiet, "print errors only");
+  train->footer(keys_of_set());
+}
+
+void add_checkpoint(Command& command, CheckpointOptions& options) {
+  command.experiment(options.experiment);
+  command.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'", "");
+  command.assignments(options.assignments,
+                      "for the authors': how its model differs, as for 'snf train'");
+}
+
+void add_data(Command& command, DataOptions& options) {
+  command.choice<std::string>("--dataset", "DATASET", options.dataset, all_names(dataset_names()),
+                              ("one of " + all_datasets()).c_str(), "the model's");
+  command.path("--data", "DIR", options.data, "directory of the images", default_data);
+  command.choice<Split>(
+      "--split", "SPLIT", options.split,
+      {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}},
+      "train, validation or test", "test");
+}
+
+void add_inverse(Command& command, std::optional<Inverse>& inverse) {
+  command.choice<Inverse>("--inverse", "INVERSE", inverse,
+                          {{"learned", Inverse::learned}, {"exact", Inverse::exact}},
+                          "learned or exact", "learned, where there is one");
+}
+
+void add_evaluate(CLI::App& app, EvaluateOptions& options) {
+  Command evaluate(app, "evaluate", "The exact NLL of a checkpoint");
+  add_checkpoint(evaluate, options);
+  add_data(evaluate, options);
+  evaluate.number<Index>("--limit", "N", options.limit, 1, many, "only the first N images", "all");
+  evaluate.choice<Noise>("--noise", "NOISE", options.noise,
+                         {{"uniform", Noise::uniform}, {"midpoint", Noise::midpoint}},
+                         "dequantization: uniform (fixed numbers), or midpoint, 0.5 everywhere",
+                         "uniform");
+  evaluate.threads();
+  evaluate.flag("--json", options.json, "print one JSON object");
+}
+
+void add_sample(CLI::App& app, SampleCommand& command) {
+  Command sample(app, "sample", "Draw samples of a checkpoint's model as a PNG");
+  add_checkpoint(sample, command);
+  sample.picture(command.out);
+  sample.number<Index>("--count", "N", command.samples.count, 1, most_samples,
+                       ("how many, up to " + std::to_string(most_samples)).c_str(), "64");
+  add_inverse(sample, command.inverse);
+  sample.number<double>("--temperature", "T", command.samples.temperature, 0, 1e6,
+                        "standard deviation of the latents", "1");
+  sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, INT64_MAX, "of the latents",
+                               "0");
+  sample.threads();
+}
+
+void add_reconstruct(CLI::App& app, ReconstructCommand& command) {
+  Command reconstruct(app, "reconstruct",
+                      "Draw images, what the inverse makes of their latents, and the difference");
+  add_checkpoint(reconstruct, command);
+  add_data(reconstruct, command);
+  reconstruct.picture(command.out);
+  reconstruct.number<Index>("--count", "N", command.count, 1, most_in_a_row,
+                            ("how many, up to " + std::to_string(most_in_a_row)).c_str(), "10");
+  add_inverse(reconstruct, command.inverse);
+  reconstruct.threads();
+}
+
+void add_filters(CLI::App& app, FiltersCommand& command) {
+  Command filters(app, "filters", "Draw the kernels of self-normalizing convolutions");
+  add_checkpoint(filters, command);
+  filters.path("--out", "DIR", command.out, "where a PNG per layer goes", "");
+}
+
+void add_bench(CLI::App& app, BenchOptions& options) {
+  Command bench(app, "bench", "Time the training step beside the least time it could take here");
+  bench.experiment(options.experiment);
+  bench.number<Index>("--steps", "N", options.steps, 1, many, "timed steps", "50");
+  bench.number<Index>("--batch-size", "N", options.batch_size, 1, many, "images per step",
+                      default_of("batch_size"));
+  bench.assignments(options.assignments, "fields of the configuration, as for 'snf train'");
+  bench.threads();
+  bench.flag("--profile", options.profile, "also time, calls and bytes of each op");
+  bench.flag("--json", options.json, "print one JSON object");
+}
+
+void add_timescaling(CLI::App& app, TimescalingOptions& options) {
+  Command timescaling(app, "timescaling",
+                      "Time a training step against the dimension, exact and self-normalizing");
+  timescaling.path("--out", "DIR", options.out, "directory of the CSV and the PNG",
+                   options.out.string());
+  timescaling.number<Index>("--max-dim", "N", options.max_dim, least_max_dim, greatest_max_dim,
+                            "no dimension above it", std::to_string(options.max_dim));
+  timescaling.number<Index>("--batch-size", "N", options.batch_size, 1, many, "examples per step",
+                            std::to_string(options.batch_size));
+  timescaling.threads();
+  timescaling.flag("--json", options.json, "print one JSON object");
+}
+
+std::string version() {
+  return std::string("snf " SNF_VERSION ", ") +
+         (sizeof(Real) == sizeof(double) ? "double" : "float") + ", built for " +
+         vector_instructions();
+}
+
+// ---- From the command line to an exit code ----------------------------------------------------
+
+// The line may hold names from a file, which must not speak to the terminal.
+int say(int code, std::string line) {
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "snf: %s\n", printable(line).c_str());
+  return code;
+}
+
+// What somebody may have meant by a word that is no command or flag, and where to read more.
+std::string hint(const CLI::App& app, const std::string& word) {
+  const auto used = app.get_subcommands();
+  const CLI::App& where = used.empty() ? app : *used[0];
+  std::vector<std::string> known;
+  if (word.starts_with("-")) {
+    for (const CLI::Option* option : where.get_options())
+      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+  } else if (!word.empty()) {
+    for (const CLI::App* command : where.get_subcommands({})) known.push_back(command->get_name());
+  }
+  return (known.empty() ? "; " : "; did you mean '" + nearest(word, known) + "'? ") + "see 'snf " +
+         (used.empty() ? "" : where.get_name() + " ") + "--help'";
+}
+
+int explain(const CLI::App& app, const CLI::ParseError& error) {
+  std::string what = error.what();
+  const std::vector<std::string> extras = app.remaining(true);
+  if (!extras.empty()) return say(2, "there is no '" + extras[0] + "'" + hint(app, extras[0]));
+  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {
+    const bool takes_none = what.find("override") != what.npos;
+    what = what.substr(what.find_first_not_of('-'));
+    what = "[--" + what.substr(0, what.find_first_of(": ")) + "] expected " +
+           (takes_none ? "no value" : "exactly one value");
+  }
+  return say(2, what + hint(app, ""));
+}
+
+// "out of memory: 8.0 GB asked for the shape ...", or less where nobody knows more.
+std::string out_of_memory(const std::bad_alloc& error) {
+  const std::string what = error.what(), memory = "out of memory";
+  const auto known = what.find(memory);
+  return (known == what.npos ? memory : what.substr(known)) +
+         "; ask for fewer images, smaller batches or fewer threads";
+}
+
+int run(int argc, char** argv) try {
+  CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
+  app.require_subcommand(1);
+  app.get_formatter()->column_width(34);
+  TrainOptions train_options;
+  EvaluateOptions evaluate_options;
+  SampleCommand sample_command;
+  ReconstructCommand reconstruct_command;
+  FiltersCommand filters_command;
+  BenchOptions bench_options;
+  TimescalingOptions timescaling_options;
+  CLI::App* list = app.add_subcommand("list", "Show the experiments");
+  add_train(app, train_options);
+  add_evaluate(app, evaluate_options);
+  add_sample(app, sample_command);
+  add_reconstruct(app, reconstruct_command);
+  add_filters(app, filters_command);
+  add_bench(app, bench_options);
+  add_timescaling(app, timescaling_options);
+  app.set_version_flag("--version", version(), "Show the version, and what it is built for");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
+  } catch (const CLI::ParseError& error) {
+    return explain(app, error);
+  }
+  if (app.got_subcommand("train")) {
+    std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends no training
+    train_options.program = argv[0];
+    if (train_options.out.empty())
+      train_options.out = std::filesystem::path("runs") / train_options.experiment;
+    return train(train_options);
+  }
+  if (*list) list_experiments();
+  if (app.got_subcommand("evaluate")) evaluate_checkpoint(evaluate_options);
+  if (app.got_subcommand("sample")) sample_checkpoint(sample_command);
+  if (app.got_subcommand("reconstruct")) reconstruct_images(reconstruct_command);
+  if (app.got_subcommand("filters")) draw_filters(filters_command);
+  if (app.got_subcommand("bench")) bench_experiment(bench_options);
+  if (app.got_subcommand("timescaling")) draw_timescaling(timescaling_options);
+  return 0;
+} catch (const Diverged& error) {
+  return say(3, error.what());
+} catch (const std::bad_alloc& error) {
+  return say(2, out_of_memory(error));
+} catch (const std::exception& error) {
+  return say(2, error.what());
+}
+
+// What was printed counts only if it arrived.
+int flush_output() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return 0;
+  return say(2, "[standard output] cannot write; is the disk full?");
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
+
+int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of write(), not a death
+  const int code = backflow::run(argc, argv);
+  return code == 0 ? backflow::flush_output() : code;
+}

@@ -1,0 +1,126 @@
+#include "backflow/apps/train/resume.h"
+
+#include <cstdio>
+
+#include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/quote.h"
+#include "backflow/ops/blas.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+namespace fs = std::filesystem;
+
+static bool has_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+void refuse_existing_run(const RunDirectory& run) {
+  if (has_file(run.last()) || has_file(run.best()))
+    fail(run.root.string(), "holds a run already; go on with --resume, or choose another --out");
+}
+
+// The best one is saved when its epoch's steps are done: it holds all that the last one would.
+std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run) {
+  if (!options.resume) {
+    refuse_existing_run(run);
+    return {};
+  }
+  if (has_file(run.last()) || !has_file(run.best())) {
+    if (!has_file(run.last()))
+      fail(run.last().string(),
+           "no such checkpoint: there is nothing to resume; leave --resume out");
+    return load_checkpoint(run.last(), options.experiment);
+  }
+  std::optional<Checkpoint> best(load_checkpoint(run.best(), options.experiment));
+  std::fprintf(stderr, "%s is missing: going on from %s\n", run.last().c_str(), run.best().c_str());
+  return best;
+}
+
+static Config assigned(Config config, const TrainOptions& options) {
+  for (const auto& [key, value] : options.assignments) set_field(config, key, value);
+  validate(config);
+  return config;
+}
+
+static Config resumed_config(const TrainOptions& options, const Experiment& experiment,
+                             const Checkpoint& checkpoint, const RunDirectory& run) {
+  Config begun = config_of(checkpoint, experiment);
+  begun.epochs = load_config(run).epochs;
+  const Config asked = assigned(begun, options);
+  for (const auto& [key, value] : options.assignments) {
+    const std::string was = field_as_text(begun, key), is = field_as_text(asked, key);
+    if (key != "epochs" && key != "lr" && was != is)
+      fail(key, "this run began with ", was, ", --resume asks for ", is,
+           "; leave it out, or begin a new run with another --out");
+  }
+  return asked;
+}
+
+Config find_config(const TrainOptions& options, const std::optional<Checkpoint>& checkpoint,
+                   const RunDirectory& run) {
+  const Experiment& experiment = find_experiment(options.experiment);
+  return checkpoint ? resumed_config(options, experiment, *checkpoint, run)
+                    : assigned(experiment.config, options);
+}
+
+fs::path find_data(const TrainOptions& options, const RunDirectory& run, const Config& config) {
+  if (!options.data.empty()) return options.data;
+  const std::optional<fs::path> as_before =
+      options.resume ? data_of(load_notes(run)) : std::nullopt;
+  return as_before.value_or(default_directory(config.dataset));
+}
+
+Position first_position(const ImageSplits& images) {
+  Position position;
+  position.data_checksum = images.train_checksum;
+  position.validation_checksum = images.validation_checksum;
+  position.test_checksum = images.test_checksum;
+  return position;
+}
+
+Position find_position(const Checkpoint& checkpoint, const ImageSplits& images,
+                       Index steps_per_epoch, const fs::path& data) {
+  Position position = position_of(checkpoint);
+  const auto check = [&](const char* part, std::optional<std::uint32_t> was, std::uint32_t is) {
+    if (was && was != is)
+      fail(data.string(), "not the ", part,
+           "images that this run began with; name theirs with --data");
+  };
+  check("", position.data_checksum, images.train_checksum);
+  check("validation ", position.validation_checksum, images.validation_checksum);
+  check("test ", position.test_checksum, images.test_checksum);
+  // A checkpoint of the best model is saved between the last step and the end of its epoch.
+  const bool evaluated = position.best_epoch == position.epoch + 1;
+  if (position.batch > steps_per_epoch || (position.batch == steps_per_epoch && !evaluated))
+    fail(checkpoint.name, "epoch ", position.epoch, ", step ", position.batch,
+         " is no place in epochs of ", steps_per_epoch, " steps");
+  position.validation_checksum = images.validation_checksum;
+  position.test_checksum = images.test_checksum;
+  return position;
+}
+
+RunNotes find_notes(const RunDirectory& run, const Config& config, const Position& position,
+                    bool resumed, const fs::path& data) {
+  std::error_code ignored;
+  RunNotes notes{data, fs::current_path(ignored)};
+  if (!resumed) return notes;
+  notes.learning_rates = load_notes(run).learning_rates;
+  const std::string was = field_as_text(load_config(run), "lr"), is = field_as_text(config, "lr");
+  if (was == is) return notes;
+  if (notes.learning_rates.empty()) notes.learning_rates = was + " from the start";
+  notes.learning_rates += ", " + is + " since epoch " + std::to_string(position.epoch + 1);
+  if (position.batch > 0) notes.learning_rates += " after step " + std::to_string(position.batch);
+  return notes;
+}
+
+void warn_of_another_kernel(const Checkpoint& checkpoint) {
+  const std::optional<std::string> before = blas_kernel_of(checkpoint);
+  if (before && *before != blas_kernel())
+    std::fprintf(stderr,
+                 "warning: this run was made with OpenBLAS's kernels for %s, here they are those "
+                 "for %s: it goes on, but not with the same bits\n",
+                 quote(*before).c_str(), blas_kernel().c_str());
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

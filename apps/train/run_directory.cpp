@@ -1,0 +1,233 @@
+#include "backflow/apps/train/run_directory.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <set>
+#include <sstream>
+#include <system_error>
+#include <tuple>
+
+#include "backflow/apps/files/atomic_file.h"
+#include "backflow/apps/files/numbers.h"
+#include "backflow/apps/files/quote.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+namespace fs = std::filesystem;
+
+static constexpr const char* csv_header =
+    "epoch,train_objective,reconstruction_loss,validation_nll,test_nll,learning_rate,ms_per_step,"
+    "seconds\n";
+
+fs::path RunDirectory::samples(Index epoch) const {
+  char name[32];
+  std::snprintf(name, sizeof name, "epoch_%03lld.png", static_cast<long long>(epoch));
+  return root / "samples" / name;
+}
+
+// One of our files in the making, that an interrupted write left behind: "last.safetensors.tmp".
+static bool is_leftover(const fs::path& file) {
+  static const std::set<std::string> ours{
+      "config.json",        "metrics.csv", "last.safetensors", "best.safetensors",
+      "reconstruction.png", "curve.png",   "elapsed.json"};
+  const std::string name = file.stem();
+  return file.extension().string().starts_with(".tmp") &&
+         (ours.contains(name) || name.starts_with("epoch_") || name.starts_with("layer_"));
+}
+
+void RunDirectory::make() const {
+  std::error_code error;
+  for (const char* part : {"checkpoints", "samples"}) {
+    fs::create_directories(root / part, error);
+    if (error)
+      fail(root.string(), "cannot make the run directory: ", error.message(),
+           "; choose another with --out");
+  }
+}
+
+void RunDirectory::prepare() const {
+  make();
+  std::error_code error;
+  for (const fs::path& directory : {root, root / "checkpoints", root / "samples", filters()})
+    for (const auto& entry : fs::directory_iterator(directory, error))
+      if (is_leftover(entry.path())) fs::remove(entry.path(), error);
+}
+
+// ---- The lock ---------------------------------------------------------------------------------
+
+RunLock::RunLock(RunLock&& other) noexcept
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      begun_(std::exchange(other.begun_, false)) {}
+
+RunLock::~RunLock() {
+  if (begun_) unlink(path_.c_str());
+  if (descriptor_ >= 0) close(descriptor_);
+}
+
+// "process 1234", while there is one of the number in the file.
+static std::string holder(const fs::path& lock) {
+  pid_t number = 0;
+  std::string text;
+  try {
+    text = read_file(lock, 4096);
+  } catch (const Error&) {  // removed in this moment
+  }
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  const bool lives = number > 0 && (kill(number, 0) == 0 || errno == EPERM);
+  return lives ? "process " + std::to_string(number) : "another process";
+}
+
+// False if the one who held it has removed it meanwhile: then others lock another file.
+bool RunLock::is_of_the_file() const {
+  struct stat opened, named;
+  return fstat(descriptor_, &opened) == 0 && stat(path_.c_str(), &named) == 0 &&
+         opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
+}
+
+// Nothing if there is no file, and it was not to be created.
+std::optional<RunLock> RunLock::open(const RunDirectory& run, int flags) {
+  for (;;) {
+    RunLock lock(run.lock(), ::open(run.lock().c_str(), O_RDWR | O_CLOEXEC | flags, 0666));
+    if (lock.descriptor_ < 0) return {};
+    if (flock(lock.descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      fail(run.root.string(), holder(run.lock()),
+           " is training here; wait for it, stop it, or choose another directory with --out");
+    if (lock.is_of_the_file()) return lock;
+  }
+}
+
+std::optional<RunLock> RunLock::of_existing(const RunDirectory& run) { return open(run, 0); }
+
+RunLock RunLock::make(const RunDirectory& run) {
+  std::optional<RunLock> lock = open(run, O_CREAT);
+  if (!lock)
+    fail(run.lock().string(), "cannot write: ", std::system_category().message(errno),
+         "; choose another directory with --out");
+  return std::move(*lock);
+}
+
+// If it cannot be written, a message knows less: nothing else depends on it.
+void RunLock::begin() {
+  const std::string number = std::to_string(getpid()) + "\n";
+  std::ignore = ftruncate(descriptor_, 0);
+  std::ignore = pwrite(descriptor_, number.data(), number.size(), 0);
+  begun_ = true;
+}
+
+// ---- Configuration and elapsed time -----------------------------------------------------------
+
+static constexpr std::uint64_t most_json = 1 << 20;
+
+static constexpr const char* data_key = "data";
+static constexpr const char* directory_key = "working_directory";
+static constexpr const char* learning_rates_key = "learning_rates";
+
+void save_config(const RunDirectory& run, const Config& config, const RunNotes& notes) {
+  std::vector<std::pair<std::string, std::string>> extra{{data_key, notes.data.string()},
+                                                         {directory_key, notes.directory.string()}};
+  if (!notes.learning_rates.empty()) extra.emplace_back(learning_rates_key, notes.learning_rates);
+  write_file_atomically(run.config(), to_json(config, extra));
+}
+
+Config load_config(const RunDirectory& run) {
+  return config_from_json(run.config().string(), read_file(run.config(), most_json));
+}
+
+RunNotes load_notes(const RunDirectory& run) try {
+  auto members = members_of_json(read_file(run.config(), most_json));
+  return {members[data_key], members[directory_key], members[learning_rates_key]};
+} catch (const Error&) {
+  return {};
+}
+
+std::optional<fs::path> data_of(const RunNotes& notes) {
+  if (notes.data.empty()) return {};
+  const fs::path here = notes.data, there = notes.directory / notes.data;
+  std::error_code ignored;
+  if (!notes.directory.empty() && fs::is_directory(there, ignored))
+    return fs::current_path(ignored) == notes.directory ? here : there;
+  return fs::is_directory(here, ignored) ? std::optional(here) : std::nullopt;
+}
+
+void save_elapsed(const RunDirectory& run, Index epoch, Index batch, const Elapsed& elapsed) {
+  char text[200];
+  std::snprintf(text, sizeof text,
+                "{\"epoch\": %lld, \"batch\": %lld, \"seconds\": %.3f, \"step_seconds\": %.3f}\n",
+                static_cast<long long>(epoch), static_cast<long long>(batch), elapsed.seconds,
+                elapsed.step_seconds);
+  write_file_atomically(run.elapsed(), text);
+}
+
+std::optional<Elapsed> load_elapsed(const RunDirectory& run, Index epoch, Index batch) try {
+  auto members = members_of_json(read_file(run.elapsed(), most_json));
+  const auto number = [&](const char* key) {
+    double value = -1;
+    const std::string& text = members[key];
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+  };
+  const Elapsed elapsed{number("seconds"), number("step_seconds")};
+  const bool same_steps = number("epoch") == static_cast<double>(epoch) &&
+                          number("batch") == static_cast<double>(batch);
+  if (!same_steps || !(elapsed.seconds >= 0 && elapsed.step_seconds >= 0)) return {};
+  return elapsed;
+} catch (const Error&) {
+  return {};
+}
+
+// ---- metrics.csv ------------------------------------------------------------------------------
+
+// An epoch and seven numbers, of which the test NLL may be missing.
+static bool is_row(const std::string& line, Index& epoch) {
+  constexpr int columns = 8, epoch_column = 0, test_nll_column = 4;
+  const char *at = line.data(), *const end = at + line.size();
+  for (int column = 0; column < columns; ++column) {
+    double number = 0;
+    const bool empty = at == end || *at == ',';
+    const auto parsed =
+        column == epoch_column ? std::from_chars(at, end, epoch) : std::from_chars(at, end, number);
+    if (parsed.ec != std::errc() && !(empty && column == test_nll_column)) return false;
+    at = parsed.ptr;
+    if (column < columns - 1 && (at == end || *at++ != ',')) return false;
+  }
+  return at == end && epoch >= 1;
+}
+
+MetricsTable::MetricsTable(fs::path path, Index last_epoch)
+    : path_(std::move(path)), text_(csv_header) {
+  std::error_code ignored;
+  if (last_epoch == 0 || !fs::exists(path_, ignored)) return;
+  constexpr std::uint64_t most = std::uint64_t{1} << 32;
+  std::istringstream lines(read_file(path_, most));
+  Index number = 0, epoch_before = 0;
+  for (std::string line; std::getline(lines, line) && !lines.eof();) {  // at its end: half a row
+    Index epoch = 0;
+    const bool good =
+        ++number == 1 ? line + "\n" == csv_header : is_row(line, epoch) && epoch > epoch_before;
+    if (!good)
+      fail(path_.string() + ":" + std::to_string(number), "found ", quote(line), ", expected ",
+           number == 1 ? "the names of the columns" : "the row of a later epoch, eight columns",
+           "; mend or remove the line");
+    if (number > 1 && epoch <= last_epoch) text_ += line + "\n";
+    epoch_before = epoch;
+  }
+}
+
+void MetricsTable::append(const EpochMetrics& row) {
+  char test_nll[32] = "", line[256];
+  if (row.test_nll) std::snprintf(test_nll, sizeof test_nll, "%.4f", *row.test_nll);
+  std::snprintf(line, sizeof line, "%lld,%.4f,%.6g,%.4f,%s,%.6g,%.3f,%.2f\n",
+                static_cast<long long>(row.epoch), row.train_objective, row.reconstruction_loss,
+                row.validation_nll, test_nll, row.learning_rate, row.ms_per_step, row.seconds);
+  text_ += line;
+  write_file_atomically(path_, text_);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,45 @@
+// One training step, and the likelihood of a data set.
+#pragma once
+
+#include "backflow/apps/data/images.h"
+#include "backflow/apps/model/model.h"
+#include "backflow/engine/optimizer.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// A loss or gradient that is not finite. The parameters are as they were before the step.
+struct Diverged : Error {
+  using Error::Error;
+};
+
+// Adam with the configuration's constants.
+std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& model);
+
+struct StepResult {
+  double objective;       // -mean objective, nats per image; a likelihood only for exact layers
+  double reconstruction;  // sum over layers, without its weight
+};
+
+// Noise, forward, backward, clipping, Adam. `images` has pixels 0..255, (B, C, H, W). Throws
+// Diverged, naming the first op that produced a non-finite value.
+StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
+                         const Tensor& images, Pass pass, double learning_rate);
+
+enum class Split { train, validation, test };
+enum class Noise { uniform, midpoint };
+
+struct Likelihood {
+  Index images = 0;
+  double nll = 0;             // mean, nats per image: exact
+  double standard_error = 0;  // of that mean
+  std::vector<double> first;  // log p of the first five images
+};
+
+// Of the first `limit` images (0: all). The uniform noise is a function of split and image alone:
+// two evaluations of the same weights agree. Throws Diverged where the model has no likelihood.
+Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
+                    Index limit = 0);
+
+double bits_per_dim(double nats, const ImageShape& image);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,101 @@
+#include "backflow/flows/image/actnorm.h"
+
+#include <cmath>
+
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+ActNorm::ActNorm(Index channels)
+    : translation_(add_parameter("translation", Tensor::zeros({channels}))),
+      log_scale_(add_parameter("log_scale", Tensor::zeros({channels}))),
+      initialized_(add_buffer("initialized", Tensor(Real(0)))) {}
+
+Shape ActNorm::per_channel(const Shape& x) const {
+  const Index C = translation_.shape()[0];
+  if ((x.rank() != 2 && x.rank() != 4) || x[1] != C)
+    fail("actnorm", "a batch with ", C, " channels expected, the shape is ", x);
+  return x.rank() == 2 ? Shape{C} : Shape{C, 1, 1};
+}
+
+void ActNorm::initialize(const Tensor& x) const {
+  const std::vector<int> others = x.rank() == 2 ? std::vector{0} : std::vector{0, 2, 3};
+  const Index n = x.size() / x.size(1);
+  if (n < 2)
+    fail("actnorm", "the first batch needs two values per channel, its shape is ", x.shape());
+  const Tensor centered = x - mean(x, others, true);
+  const Tensor variance = sum(centered * centered, others) * (Real(1) / static_cast<Real>(n - 1));
+  translation_.set(mean(x, others));
+  log_scale_.set(
+      backflow::pointwise(variance, [](Real v) { return std::log(std::sqrt(v) + Real(1e-8)); }));
+  initialized_ = Tensor(Real(1));
+}
+
+bool ActNorm::awaits_first_batch() const {
+  const std::lock_guard lock(first_batch_);
+  return initialized_.item() == 0;
+}
+
+void ActNorm::begin_step(const Tensor& x, const Pass&) const {
+  const std::lock_guard lock(first_batch_);
+  if (initialized_.item() != 0) return;  // and x need not be what reaches this layer
+  per_channel(x.shape());                // fails for other shapes
+  initialize(x);
+}
+
+// gx = s gz, and per channel -s sum(gz) for the translation and -sum(gz z) for the log-scale. Each
+// plane has sums of its own, in double, taken while the cache holds it.
+static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const Tensor& scale) {
+  const Index B = z.size(0), C = z.size(1), planes = B * C;
+  const Index pixels = z.rank() == 2 ? 1 : z.size(2) * z.size(3);
+  struct Sums {
+    double gz, gz_z;
+  };
+  std::vector<Sums> of_plane(planes);
+  Tensor gx = Tensor::empty(z.shape());
+  parallel_for(planes, std::max<Index>(1, elements_per_chunk / std::max<Index>(1, pixels)),
+               [&, to = gx.mutable_data()](Index plane, Index end) {
+                 for (; plane < end; ++plane) {
+                   const Real *g = gz.data() + plane * pixels, *y = z.data() + plane * pixels;
+                   const Real s = scale[plane % C];
+                   for (Index i = 0; i < pixels; ++i) to[plane * pixels + i] = s * g[i];
+                   of_plane[plane] = {sum_in_lanes(pixels, [=](Index i) { return g[i]; }),
+                                      sum_in_lanes(pixels, [=](Index i) { return g[i] * y[i]; })};
+                 }
+               });
+  Tensor g_translation = Tensor::empty({C}), g_log_scale = Tensor::empty({C});
+  for (Index c = 0; c < C; ++c) {
+    Sums total{};
+    for (Index plane = c; plane < planes; plane += C) {
+      total.gz += of_plane[plane].gz;
+      total.gz_z += of_plane[plane].gz_z;
+    }
+    g_translation.mutable_data()[c] = static_cast<Real>(-total.gz * scale[c]);
+    g_log_scale.mutable_data()[c] = static_cast<Real>(-total.gz_z);
+  }
+  return grads(gx, g_translation, g_log_scale);
+}
+
+Out ActNorm::forward(const Var& x, Pass& pass) const {
+  const Shape shape = per_channel(x.shape());
+  // Even if the step was begun: by a flow, perhaps, that does not hand begin_step() on to its
+  // parts.
+  if (pass.mode == Mode::train) begin_step(x.value(), pass);
+  const Real pixels = x.rank() == 2 ? Real(1) : static_cast<Real>(x.size(2) * x.size(3));
+  const Tensor scale = exp(Var(-log_scale_.value())).value();
+  const Tensor z = (x.value() - translation_.value().reshape(shape)) * scale.reshape(shape);
+  return {record("actnorm", z,
+                 joint_grad({x, translation_, log_scale_},
+                            [z, scale](const Tensor& g) { return gradients(g, z, scale); })),
+          broadcast_to(-pixels * sum(log_scale_), {x.size(0)})};
+}
+
+Tensor ActNorm::inverse(const Tensor& z, Pass&) const {
+  const Shape shape = per_channel(z.shape());
+  return z * exp(log_scale_).value().reshape(shape) + translation_.value().reshape(shape);
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,36 @@
+// Invertible 1x1 convolutions: the channels of each pixel, mixed by one matrix.
+#pragma once
+
+#include "backflow/flows/flow.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// z = W x for each pixel (Kingma & Dhariwal, "Glow", NeurIPS 2018); logdet = H W log|det W|.
+class Conv1x1 : public Flow {
+ public:
+  explicit Conv1x1(Tensor W);  // (C, C)
+  Out forward(const Var& x, Pass& pass) const override;
+  Tensor inverse(const Tensor& z, Pass& pass) const override;
+  using Flow::forward, Flow::inverse;
+
+ private:
+  Parameter& W_;
+};
+
+// z = Q x with the orthogonal Q = product over rows v of V of (I - 2 v v^T / v^T v), the
+// reflections of Householder; logdet = 0 (Hoogeboom et al., "The convolution exponential", NeurIPS
+// 2020). Forward and inverse fail where a row is 0, or so small or large that its square is not a
+// normal number: it names no mirror.
+class HouseholderConv1x1 : public Flow {
+ public:
+  explicit HouseholderConv1x1(Tensor V);  // (reflections, C)
+  Out forward(const Var& x, Pass& pass) const override;
+  Tensor inverse(const Tensor& z, Pass& pass) const override;
+  using Flow::forward, Flow::inverse;
+
+ private:
+  Var orthogonal() const;
+  Parameter& V_;
+};
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

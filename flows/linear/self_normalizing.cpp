@@ -1,0 +1,91 @@
+#include "backflow/flows/linear/self_normalizing.h"
+
+#include <cmath>
+
+#include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOptions options)
+    : Linear(std::move(W), std::move(b)),
+      R_(add_parameter("weight_inv", std::move(R))),
+      options_(options) {
+  if (!(R_.shape() == W_.shape()))
+    fail("self_normalizing", "W is ", W_.shape(), ", R is ", R_.shape());
+  if (options_.geco_rate == 0) return;
+  Tensor& weight = add_buffer("recon_loss_weight", Tensor(static_cast<Real>(options_.weight)));
+  Tensor& average = add_buffer("recon_loss_ema", Tensor(Real(-1)));
+  geco_ = std::make_shared<Geco>(Geco{weight, average, options_.geco_rate, options_.geco_decay});
+}
+
+// In the table's terms: apply(W, x) is W x, apply_transposed(W, g) is W^T g, and
+// add_weight_gradient(., g, x) adds g x^T.
+//
+// Cost: six products of 2 B D^2 flop, the least there is (or as many convolutions). Terms that
+// meet the same weights are added before the product, not after.
+Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
+  if (pass.mode == Mode::exact) return exact_forward(input);
+
+  const Var x = examples(input);
+  const Tensor X = x.value(), W = W_.value(), R = R_.value();
+  const Real B = static_cast<Real>(x.size(0));
+  const Tensor Z = map_.apply(W, X);
+  const Tensor RZ = map_.apply(R, Z), error = RZ - X;
+  Tensor reconstruction = sum(error * error) / B;
+  Tensor error_z;  // of the way z -> R z -> W R z
+  if (options_.symmetric) {
+    error_z = map_.apply(W, RZ) - Z;
+    reconstruction = 0.5 * (reconstruction + sum(error_z * error_z) / B);
+  }
+
+  // The rule may hold map_ by reference: LinearMaps are never destroyed.
+  auto [z, logdet, loss] = override_gradient(
+      "self_normalizing", {Z, Tensor::zeros({x.size(0)}), reconstruction}, {x, W_, R_},
+      [=, &map = map_, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
+                                                 const Tensor& gr) {
+        const Tensor gx = map.apply_transposed(W, gz);  // W^T d_z
+        const Tensor half = 0.5 * sum(gl);
+        Tensor gW = half * map.logdet_gradient_by(R, X.shape());   // R^T stands in for W^-T
+        Tensor gR = -half * map.logdet_gradient_by(W, X.shape());  // -W^T for -R^-T
+        Tensor gW_x = 0.5 * gz;   // of p_Z(W x), before the product with x
+        Tensor gR_z = -0.5 * gx;  // of p_Z(R^-1 x): -(W^T d_z) z^T
+
+        Tensor ge = (2 * gr / B) * error;  // of |R W x - x|^2, the same way
+        if (error_z.defined()) {           // and of |W R z - z|^2, its last z held fixed
+          const Tensor gf = (gr / B) * error_z;
+          ge = 0.5 * ge + map.apply_transposed(W, gf);
+          if (!only_R) map.add_weight_gradient(gW, gf, RZ);
+        }
+        gR_z = gR_z + ge;
+        if (!only_R) gW_x = gW_x + map.apply_transposed(R, ge);
+
+        map.add_weight_gradient(gW, gW_x, X);
+        map.add_weight_gradient(gR, gR_z, Z);
+        return grads(gx, gW, gR);
+      });
+  pass.losses.push_back(reconstruction_loss(loss));
+  return {z + bias(), logdet};
+}
+
+AuxiliaryLoss SelfNormalizing::reconstruction_loss(const Var& loss) const {
+  if (!geco_) return {loss, options_.weight};
+  return {loss, geco_->weight.item(), [watched = std::weak_ptr<Geco>(geco_)](double value) {
+            if (const auto geco = watched.lock()) geco->adapt(value);
+          }};
+}
+
+void SelfNormalizing::Geco::adapt(double loss) {
+  const double before = average.item();
+  const double now = before < 0 ? loss : decay * before + (1 - decay) * loss;
+  average = Tensor(static_cast<Real>(now));
+  weight = Tensor(static_cast<Real>(weight.item() * std::exp(rate * now)));
+}
+
+Tensor SelfNormalizing::inverse(const Tensor& z, Pass& pass) const {
+  if (pass.inverse == Inverse::exact) return Linear::inverse(z, pass);
+  return map_.apply(R_.value(), examples(z).value() - bias().value());
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,206 @@
+#include "backflow/apps/model/config.h"
+
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "backflow/tests/apps/files/scratch.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// For every field a valid value that is not the default.
+const std::map<std::string, std::string> other_values = {
+    {"dataset", "cifar10"},   {"augment", "shift"},
+    {"architecture", "glow"}, {"layer", "exact"},
+    {"num_layers", "3"},      {"num_blocks", "2"},
+    {"block_size", "16"},     {"width", "64"},
+    {"kernel_size", "5"},     {"activation", "smooth_tanh"},
+    {"alpha", "0.1"},         {"init", "orthogonal"},
+    {"recon_weight", "2.5"},  {"recon_symmetric", "true"},
+    {"recon_only_R", "1"},    {"geco_rate", "1e-3"},
+    {"geco_decay", "0.5"},    {"logit_alpha", "0.05"},
+    {"lr", "1e-3"},           {"warmup_epochs", "0.5"},
+    {"adam_beta1", "0"},      {"adam_beta2", "0.99"},
+    {"max_grad_norm", "1"},   {"batch_size", "7"},
+    {"epochs", "1000000000"}, {"limit_batches", "12"},
+    {"shuffle", "false"},     {"seed", "9223372036854775807"},
+};
+
+std::vector<std::string> keys() {
+  std::vector<std::string> all;
+  const Config config;
+  Config::visit(config, [&](const char* key, const auto&, const char*) { all.push_back(key); });
+  return all;
+}
+
+Config with_other_values() {
+  Config config{.experiment = "name"};
+  for (const auto& [key, value] : other_values) set_field(config, key, value);
+  return config;
+}
+
+std::string message_of_setting(const std::string& key, const std::string& value) {
+  return message_of([&] {
+    Config config;
+    set_field(config, key, value);
+    validate(config);
+  });
+}
+
+TEST(Config, EveryFieldButTheExperimentCanBeSet) {
+  for (const std::string& key : keys()) {
+    if (key == "experiment") continue;
+    ASSERT_TRUE(other_values.contains(key)) << "the test knows no value for " << key;
+    Config config;
+    set_field(config, key, other_values.at(key));
+    validate(config);
+    for (const std::string& other : keys())
+      EXPECT_EQ(field_as_text(config, other) != field_as_text(Config(), other), other == key)
+          << "after setting " << key << ", " << other << " is " << field_as_text(config, other);
+  }
+}
+
+TEST(Config, TheExperimentIsNamedOnTheCommandLineOnly) {
+  expect_message(message_of_setting("experiment", "exact_fc_mnist"), "[experiment]",
+                 "cannot be set");
+}
+
+TEST(Config, FieldsAreReadAsTyped) {
+  const Config config = with_other_values();
+  EXPECT_EQ(config.layer, "exact");
+  EXPECT_EQ(config.lr, 1e-3);
+  EXPECT_EQ(config.seed, 9223372036854775807);
+  EXPECT_TRUE(config.recon_only_R);
+  EXPECT_FALSE(config.shuffle);
+  EXPECT_EQ(field_as_text(config, "layer"), "\"exact\"");
+  EXPECT_EQ(field_as_text(config, "lr"), "0.001");
+  EXPECT_EQ(field_as_text(config, "recon_only_R"), "true");
+}
+
+TEST(Config, SurvivesARoundTripThroughJson) {
+  for (const Config& config : {Config(), with_other_values()}) {
+    const std::string text = to_json(config);
+    EXPECT_EQ(Json::parse(text).size(), keys().size());
+    EXPECT_EQ(to_json(config_from_json("file", text)), text);
+  }
+}
+
+TEST(Config, JsonHasTheExtraMembersAfterTheFields) {
+  const std::string text = to_json(Config(), {{"data", "some \"where\""}});
+  EXPECT_EQ(Json::parse(text).back(), "some \"where\"");
+  EXPECT_EQ(to_json(config_from_json("file", text)), to_json(Config()));
+}
+
+TEST(Config, FieldsThatJsonLeavesOutKeepTheirDefaults) {
+  Config expected;
+  expected.lr = 0.5;
+  EXPECT_EQ(to_json(config_from_json("file", R"({"lr": 0.5, "unknown": 3})")), to_json(expected));
+}
+
+TEST(Config, AnUnknownKeyIsAnsweredWithTheKnownOnesAndTheNearest) {
+  const std::string message = message_of_setting("batchsize", "3");
+  expect_message(message, "--set", "'batchsize'", "did you mean 'batch_size'");
+  for (const std::string& key : keys()) {
+    if (key != "experiment") expect_message(message, key);
+  }
+}
+
+TEST(Config, EveryBadValueNamesItsKeyAndWhatIsExpected) {
+  const std::vector<std::array<std::string, 3>> bad = {
+      {"layer", "linear", "one of exact, self_normalizing, relative_gradient"},
+      {"activation", "relu", "one of identity, leaky_relu"},
+      {"init", "", "one of identity, orthogonal"},
+      {"dataset", "svhn", "one of mnist, fashion_mnist, cifar10, imagenet32"},
+      {"augment", "rotate", "one of none, flip_shift, shift"},
+      {"architecture", "rnn", "one of fc, cnn, glow"},
+      {"layer", "emerging", "one of exact, self_normalizing, relative_gradient"},
+      {"kernel_size", "4", "an odd number"},
+      {"num_blocks", "17", "1 to 16"},
+      {"width", "0", "1 to 65536"},
+      {"geco_rate", "-1", "at least 0"},
+      {"geco_decay", "1", "not including, 1"},
+      {"num_layers", "0", "1 to 1000"},
+      {"num_layers", "1001", "1 to 1000"},
+      {"num_layers", "2.5", "a whole number"},
+      {"num_layers", "two", "a whole number"},
+      {"num_layers", "2x", "a whole number"},
+      {"num_layers", "", "a whole number"},
+      {"batch_size", "0", "1 to 1000000000"},
+      {"batch_size", "9223372036854775807", "1 to 1000000000"},
+      {"batch_size", "9223372036854775808", "a whole number"},
+      {"epochs", "-1", "1 to 1000000000"},
+      {"limit_batches", "-1", "0 to 1000000000"},
+      {"seed", "-1", "at least 0"},
+      {"warmup_epochs", "-0.5", "0 to 1000000000"},
+      {"warmup_epochs", "nan", "a number"},
+      {"warmup_epochs", "1e300", "0 to 1000000000"},
+      {"lr", "0", "a positive number"},
+      {"lr", "inf", "a number"},
+      {"lr", "nan", "a number"},
+      {"lr", "1e-3x", "a number"},
+      {"lr", "1e999", "a number"},
+      {"lr", "0x1", "a number"},
+      {"lr", "+1", "a number"},
+      {"lr", " 1", "a number"},
+      {"epochs", "+1", "a whole number"},
+      {"epochs", " 1", "a whole number"},
+      {"alpha", "0", "a positive number"},
+      {"alpha", "1.5", "at most 1 for smooth_leaky_relu"},
+      {"recon_weight", "-1", "at least 0"},
+      {"max_grad_norm", "inf", "a number"},
+      {"logit_alpha", "0", "between 0 and 0.5"},
+      {"logit_alpha", "0.5", "between 0 and 0.5"},
+      {"adam_beta1", "1", "from 0 up to, not including, 1"},
+      {"adam_beta2", "-0.1", "from 0 up to, not including, 1"},
+      {"shuffle", "yes", "true or false"},
+      {"recon_symmetric", "", "true or false"},
+      {"recon_only_R", "2", "true or false"},
+  };
+  for (const auto& [key, value, expected] : bad)
+    expect_message(message_of_setting(key, value), "[" + key + "]", "expected", expected);
+}
+
+TEST(Config, AGainOfSmoothTanhMayExceedOne) {
+  Config config;
+  set_field(config, "activation", "smooth_tanh");
+  set_field(config, "alpha", "3");
+  EXPECT_EQ(message_of([&] { validate(config); }), "");
+}
+
+TEST(Config, DamagedJsonIsReportedWithItsPlaceAndKey) {
+  const std::vector<std::pair<std::string, std::string>> bad = {
+      {"", "not a JSON object"},
+      {"[1]", "not a JSON object"},
+      {R"({"lr": 1)", "not a JSON object"},
+      {R"({"lr": "fast"})", "[lr] expected a number, got 'fast'"},
+      {R"({"lr": null})", "[lr] expected a number, got 'null'"},
+      {R"({"num_layers": 2.5})", "[num_layers] expected a whole number, got '2.5'"},
+      {R"({"shuffle": "maybe"})", "[shuffle] expected true or false, got 'maybe'"},
+      {R"({"layer": 3})", "[layer] expected one of exact"},
+      {R"({"epochs": 0})", "[epochs] expected 1 to"},
+  };
+  for (const auto& [text, words] : bad)
+    expect_message(message_of([text = text] { config_from_json("run/config.json", text); }),
+                   "[run/config.json] the configuration is damaged", words);
+}
+
+TEST(ConfigFromJson, IsFlat) {
+  const auto message = [](const std::string& text) {
+    return message_of([&] { config_from_json("file", text); });
+  };
+  EXPECT_EQ(message(R"({"lr": 0.5, "other": "x", "another": null})"), "");
+  expect_message(message(R"({"lr": 1, "lr": 2})"), "[file]", "[lr] occurs twice");
+  expect_message(message(R"({"lr": [1]})"), "[lr] expected text, a number", "got a JSON array");
+  expect_message(message(R"({"x\u001b": {}})"), R"([x\x1b])", "got a JSON object");
+  for (const char* deep : {"[", "{\"a\":"}) {
+    std::string text;
+    for (int i = 0; i < 100'000; ++i) text += deep;
+    expect_message(message(text), "[file]");
+    expect_message(message("{\"seed\":" + text), "[seed] expected");
+  }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

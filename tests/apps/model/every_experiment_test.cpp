@@ -1,0 +1,196 @@
+// What must hold for each of the fourteen experiments, shown on models of the same kind that are a
+// few pixels large.
+#include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/model/experiments.h"
+#include "backflow/apps/train/step.h"
+#include "backflow/ops/pointwise.h"
+#include "backflow/tests/apps/files/scratch.h"
+#include "backflow/tests/check.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+// Two blocks of one layer each, on images of 4 x 4.
+struct Tiny {
+  Config config;
+  ImageShape image;
+  ImageSet images;
+
+  explicit Tiny(const Experiment& experiment) : config(experiment.config) {
+    config.num_blocks = 2;
+    config.block_size = 1;
+    config.width = 6;
+    config.warmup_epochs = 0;
+    image = {image_shape_of(config.dataset).channels, 4, 4};
+    images = {static_cast<int>(image.channels), 4, 4, {}};
+    for (Real u : Random(1).uniform({20 * image.size()}).values())
+      images.pixels.push_back(static_cast<std::uint8_t>(256 * u));
+    for (std::uint8_t extreme : {0, 255}) images.pixels[extreme] = extreme;
+  }
+
+  Tensor batch() const {
+    std::vector<std::uint32_t> rows(static_cast<std::size_t>(images.count()));
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = static_cast<std::uint32_t>(i);
+    return to_tensor(images, rows);
+  }
+
+  StepResult train(const Model& model, Optimizer& optimizer, int steps) const {
+    StepResult last{};
+    for (int step = 0; step < steps; ++step) {
+      Pass pass;
+      pass.noise =
+          Random(7, Purpose::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
+      last = training_step(model, optimizer, config, batch(), pass, 3e-3);
+    }
+    return last;
+  }
+
+  double nll(const Model& model) const {
+    return evaluate(model, images, Split::test, Noise::uniform).nll;
+  }
+};
+
+template <class F>
+void for_each_experiment(const F& f) {
+  for (const Experiment& experiment : experiments()) {
+    SCOPED_TRACE(experiment.config.experiment);
+    f(Tiny(experiment));
+  }
+}
+
+std::vector<Tensor> state_of(const Model& model) {
+  std::vector<Tensor> all;
+  for (const auto& [name, parameter] : model.flow().parameters()) all.push_back(parameter->value());
+  for (const auto& [name, buffer] : model.flow().buffers()) all.push_back(*buffer);
+  return all;
+}
+
+TEST(EveryExperiment, LearnsItsImages) {
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 1);
+    const double before = tiny.nll(model);
+    tiny.train(model, *optimizer, 60);
+    EXPECT_LT(tiny.nll(model), before);
+  });
+}
+
+TEST(EveryExperiment, AllocatesNothingAfterItsFirstSteps) {
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 3);
+    const Index asked = memory_use().system_allocations;
+    tiny.train(model, *optimizer, 10);
+    EXPECT_EQ(memory_use().system_allocations, asked);
+  });
+}
+
+TEST(EveryExperiment, EveryStepMovesEveryParameter) {  // so its checkpoints name one count of steps
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 2);
+    for (const auto& [name, steps] : optimizer->other_steps())
+      ADD_FAILURE() << name << " was moved " << steps << " times";
+  });
+}
+
+TEST(EveryExperiment, TrainsToTheSameBitsOnAnyThreads) {
+  for_each_experiment([](const Tiny& tiny) {
+    expect_same_bits_on_any_threads([&] {
+      const Model model(tiny.config, tiny.image);
+      const auto optimizer = make_optimizer(tiny.config, model);
+      tiny.train(model, *optimizer, 3);
+      std::vector<Tensor> all = state_of(model);
+      all.push_back(model.density().log_prob(tiny.batch()));
+      all.push_back(model.density().sample(3, Random(1, Purpose::sampling), 0.5));
+      return all;
+    });
+  });
+}
+
+TEST(EveryExperiment, GoesOnFromACheckpointWithTheSameBits) {
+  const Scratch scratch;
+  for_each_experiment([&](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 2);
+    const auto file = scratch / tiny.config.experiment;
+    save_checkpoint(file, tiny.config, model, *optimizer, {});
+    tiny.train(model, *optimizer, 2);
+
+    const Checkpoint checkpoint = load_checkpoint(file, tiny.config.experiment);
+    const Config config = config_of(checkpoint, find_experiment(tiny.config.experiment));
+    const Model resumed(config, image_of(checkpoint, config));
+    const auto resumed_optimizer = make_optimizer(config, resumed);
+    restore(resumed, checkpoint);
+    restore(*resumed_optimizer, checkpoint);
+    tiny.train(resumed, *resumed_optimizer, 2);
+    const auto expected = state_of(model), found = state_of(resumed);
+    ASSERT_EQ(found.size(), expected.size());
+    for (std::size_t i = 0; i < found.size(); ++i)
+      EXPECT_EQ(found[i].values(), expected[i].values()) << "tensor " << i;
+  });
+}
+
+TEST(EveryExperiment, GivesItsImagesBackThroughTheExactInverse) {
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 5);
+    const NoGrad no_grad;
+    Pass pass;
+    pass.inverse = Inverse::exact;
+    const Tensor x = tiny.batch();
+    const Tensor z = model.flow().forward(x, pass).z.value();
+    EXPECT_TRUE(all_finite(z));
+    expect_close(model.flow().inverse(z, pass).reshape(x.shape()), x, 1e-3, "pixels");
+  });
+}
+
+// Rounding to whole pixels hides errors, so here only the layers behind the preprocessing.
+TEST(EveryExperiment, IsInvertedToRounding) {
+  constexpr std::size_t preprocessing = 4;
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 5);
+    const NoGrad no_grad;
+    Pass pass;
+    pass.inverse = Inverse::exact;
+    const auto& layers = model.flow().layers();
+    Var z = tiny.batch();
+    for (std::size_t i = 0; i < preprocessing; ++i) z = layers[i]->forward(z, pass).z;
+    const Tensor x = z.value();
+    for (std::size_t i = preprocessing; i < layers.size(); ++i) z = layers[i]->forward(z, pass).z;
+    Tensor back = z.value();
+    for (std::size_t i = layers.size(); i-- > preprocessing;) back = layers[i]->inverse(back, pass);
+    expect_close(back.reshape(x.shape()), x, in_double ? 1e-8 : 1e-3, "layers");
+  });
+}
+
+TEST(EveryExperiment, HasAFiniteLikelihoodOfBlackAndWhiteImages) {
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    for (const Real pixel : {0, 255}) {
+      const Tensor x = Tensor::full(tiny.batch().shape(), pixel);
+      EXPECT_TRUE(all_finite(model.density().log_prob(x))) << pixel;
+    }
+  });
+}
+
+TEST(EveryExperiment, IsKnownToTheTableByItsDefaults) {
+  for (const Experiment& experiment : experiments()) {
+    const Config& c = experiment.config;
+    EXPECT_EQ(c.experiment.find("selfnorm") != std::string::npos, c.layer == "self_normalizing");
+    EXPECT_TRUE(c.experiment.ends_with(c.dataset == "cifar10"      ? "_cifar"
+                                       : c.dataset == "imagenet32" ? "_imagenet"
+                                                                   : "_mnist"));
+    EXPECT_NE(c.experiment.find(c.architecture), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION

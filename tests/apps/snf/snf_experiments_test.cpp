@@ -1,0 +1,206 @@
+// The program on each kind of experiment and data set, as small as they get.
+#include <nlohmann/json.hpp>
+
+#include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/png.h"
+#include "backflow/tests/apps/files/png_files.h"
+#include "backflow/tests/apps/files/tar_files.h"
+#include "backflow/tests/apps/snf/program.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const std::string tiny_glow =
+    " --set num_blocks=2,block_size=1,width=4 --batch-size 5 --set warmup_epochs=0 ";
+const std::string tiny_cnn =
+    " --set num_blocks=2,block_size=1 --batch-size 10 --set warmup_epochs=0 ";
+
+std::string random_bytes(std::size_t count, std::uint64_t seed) {
+  std::string bytes;
+  for (Real u : Random(seed).uniform({static_cast<Index>(count)}).values())
+    bytes += static_cast<char>(static_cast<int>(256 * u));
+  return bytes;
+}
+
+// Records of a label and 3 x 32 x 32 bytes.
+void write_cifar10(const Snf& snf) {
+  constexpr std::size_t images = 5, size = 1 + 3 * 32 * 32;
+  std::filesystem::create_directories(snf / "data/cifar10");
+  for (const char* name : {"data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4",
+                           "data_batch_5", "test_batch"}) {
+    std::string bytes = random_bytes(images * size, std::hash<std::string>()(name) % 1000);
+    for (std::size_t i = 0; i < images; ++i) bytes[i * size] = 3;  // the label
+    snf.write("data/cifar10/" + std::string(name) + ".bin", bytes);
+  }
+}
+
+std::string tar_of_images(int count, const std::string& prefix, std::uint64_t seed) {
+  std::string tar;
+  for (int i = 0; i < count; ++i)
+    tar += tar_member(prefix + std::to_string(i) + ".png",
+                      png_file(32, 32, random_bytes(3 * 32 * 32, seed + i)));
+  return tar + tar_end();
+}
+
+void write_imagenet32(const Snf& snf) {
+  std::filesystem::create_directories(snf / "data/imagenet32");
+  snf.write("data/imagenet32/train_32x32.tar", tar_of_images(24, "train_32x32/", 100));
+  snf.write("data/imagenet32/valid_32x32.tar", tar_of_images(4, "valid_32x32/", 200));
+}
+
+class SnfExperiments : public testing::Test {
+ protected:
+  Finished train(const std::string& experiment, const std::string& more) const {
+    const Finished run = snf("train " + experiment + " --out run --epochs 2 " + more);
+    expect_success(run);
+    return run;
+  }
+
+  // What the other commands make of the checkpoint.
+  void expect_all_commands(const std::string& experiment) const {
+    const std::string of = " " + experiment + " --checkpoint run/checkpoints/best.safetensors ";
+    const Finished result = snf("evaluate" + of + "--json");
+    expect_success(result);
+    EXPECT_TRUE(Json::parse(result.out)["nll_nats"].is_number());
+    expect_success(snf("sample" + of + "--out samples.png --count 4 --temperature 0.5"));
+    const Finished reconstruction = snf("reconstruct" + of + "--inverse exact --out back.png");
+    expect_success(reconstruction);
+    expect_words(reconstruction.out, {"back.png", "test images, back by the exact inverse"});
+    EXPECT_TRUE(std::filesystem::exists(snf / "samples.png"));
+    EXPECT_TRUE(std::filesystem::exists(snf / "back.png"));
+  }
+
+  const Snf snf;
+};
+
+TEST_F(SnfExperiments, ConvolutionsTrainAndDoAllTheRest) {
+  snf.write_images("data/mnist", 8);
+  for (const std::string experiment :
+       {"selfnorm_cnn_mnist", "exact_cnn_mnist", "emerging_cnn_mnist", "exponential_cnn_mnist"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    train(experiment, tiny_cnn);
+    expect_all_commands(experiment);
+  }
+}
+
+TEST_F(SnfExperiments, GlowTrainsAndDoesAllTheRest) {
+  snf.write_images("data/mnist", 8);
+  for (const std::string experiment :
+       {"conv1x1_glow_mnist", "selfnorm_glow_mnist", "geco_selfnorm_glow_mnist"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    train(experiment, tiny_glow);
+    expect_all_commands(experiment);
+  }
+}
+
+TEST_F(SnfExperiments, Cifar10TrainsInColourAndTellsBitsPerDimension) {
+  write_cifar10(snf);
+  for (const std::string experiment : {"conv1x1_glow_cifar", "selfnorm_glow_cifar"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    const Finished run = train(experiment, tiny_glow);
+    expect_words(run.out, {"20 training, 5 validation, 5 test", "bits/dim"});
+    expect_all_commands(experiment);
+  }
+}
+
+TEST_F(SnfExperiments, ImageNet32TrainsFromItsTwoTarFiles) {
+  write_imagenet32(snf);
+  for (const std::string experiment : {"conv1x1_glow_imagenet", "selfnorm_glow_imagenet"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    const Finished run = train(experiment, tiny_glow);
+    expect_words(run.out, {"20 training, 4 validation, 4 test", "bits/dim"});
+    expect_all_commands(experiment);
+  }
+}
+
+TEST_F(SnfExperiments, AnImageThatIsDamagedIsNamedAndNothingElseIsBlamed) {
+  write_imagenet32(snf);
+  std::string tar = read_file(snf / "data/imagenet32/train_32x32.tar");
+  for (std::size_t at = 0; (at = tar.find("IDAT", at + 1)) != tar.npos;)
+    if (at > 4096) tar[at + 40] ^= 0x55;  // the first image is looked at when the tar is opened
+  snf.write("data/imagenet32/train_32x32.tar", tar);
+  const Finished run = snf("train selfnorm_glow_imagenet --out run --epochs 1" + tiny_glow);
+  EXPECT_EQ(run.code, 2);
+  expect_words(run.err, {"train_32x32.tar", ".png"});
+  EXPECT_EQ(run.err.find("diverged"), run.err.npos) << run.err;
+}
+
+TEST_F(SnfExperiments, AnotherDataSetIsNamed) {
+  snf.write_images("data/fashion_mnist", 8);
+  const Finished run = train("selfnorm_cnn_mnist", "--dataset fashion_mnist" + tiny_cnn);
+  const Json config = Json::parse(read_file(snf / "run/config.json"));
+  EXPECT_EQ(config["dataset"], "fashion_mnist");
+  EXPECT_EQ(config["data"], "data/fashion_mnist");
+  expect_all_commands("selfnorm_cnn_mnist");
+}
+
+TEST_F(SnfExperiments, FiltersAreDrawnPerLayer) {
+  snf.write_images("data/mnist", 8);
+  train("selfnorm_cnn_mnist", tiny_cnn);
+  const std::string of = " --checkpoint run/checkpoints/last.safetensors --out filters";
+  const Finished filters = snf("filters selfnorm_cnn_mnist" + of);
+  expect_success(filters);
+  expect_words(filters.out, {"filters: the filters of 2 layers"});
+  for (const char* dir : {"filters", "run/filters"})
+    for (const char* name : {"layer_04.png", "layer_07.png"})
+      EXPECT_TRUE(std::filesystem::exists(snf / dir / name)) << dir << "/" << name;
+}
+
+TEST_F(SnfExperiments, AugmentationChangesTheRunAndSurvivesResuming) {
+  snf.write_images("data/mnist", 8);
+  const std::string run = "train conv1x1_glow_mnist --epochs 2" + tiny_glow;
+  expect_success(snf(run + "--out a"));
+  expect_success(snf(run + "--out b --set augment=none"));
+  expect_success(snf("train conv1x1_glow_mnist --epochs 1" + tiny_glow + "--out c"));
+  expect_success(snf("train conv1x1_glow_mnist --epochs 2 --out c --resume"));
+  const auto last = [&](const std::string& dir) {
+    return read_file(snf / (dir + "/checkpoints/last.safetensors"));
+  };
+  EXPECT_NE(last("a"), last("b"));
+  EXPECT_EQ(last("a"), last("c"));
+}
+
+// ---- Bad input ----------------------------------------------------------------------------------
+
+TEST_F(SnfExperiments, ModelsThatCannotBeAreRefused) {
+  snf.write_images("data/mnist", 6);
+  const std::string train = "train selfnorm_glow_mnist --out run ";
+  const std::vector<std::pair<std::string, Words>> refused = {
+      {train + "--set width=4", {"[num_blocks]", "3 x 3", "cannot be squeezed", "fewer blocks"}},
+      {train + "--set kernel_size=2", {"[kernel_size]", "an odd number", "2"}},
+      {train + "--set layer=emerging", {"[layer]", "one of exact, self_normalizing, conv1x1"}},
+      {train + "--set num_blocks=1,width", {"--set", "expected KEY=VALUE", "'width'"}},
+      {train + "--dataset svhn", {"[dataset]", "one of mnist, fashion_mnist, cifar10", "'svhn'"}},
+      {train + "--dataset cifar10", {"cifar10", "fetch_cifar10.sh"}},
+      {train + "--dataset imagenet32", {"imagenet32", "train_32x32.tar"}}};
+  for (const auto& [arguments, words] : refused) expect_refused(snf, arguments, words);
+}
+
+TEST_F(SnfExperiments, CommandsThatCannotBeAreRefused) {
+  snf.write_images("data/mnist", 8);
+  train("exact_cnn_mnist", tiny_cnn);
+  write_cifar10(snf);
+  const std::string of = " exact_cnn_mnist --checkpoint run/checkpoints/best.safetensors ";
+  const std::vector<std::pair<std::string, Words>> refused = {
+      {"filters" + of + "--out x", {"exact_cnn_mnist", "no self-normalizing convolutions"}},
+      {"reconstruct" + of + "--out x.png --inverse learned", {"no learned inverse", "exact"}},
+      {"evaluate" + of + "--set width=3", {"--set", "knows its configuration"}},
+      {"evaluate" + of + "--dataset cifar10", {"3 x 32 x 32", "expects 1 x 8 x 8"}},
+      {"evaluate" + of + "--dataset svhn", {"--dataset", "one of", "'svhn'"}}};
+  for (const auto& [arguments, words] : refused) expect_refused(snf, arguments, words);
+}
+
+TEST_F(SnfExperiments, BenchTakesASmallerModel) {
+  const Finished run = snf("bench selfnorm_glow_cifar --steps 1 --json" + tiny_glow);
+  expect_success(run);
+  EXPECT_EQ(Json::parse(run.out)["batch_size"], 5);
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
