@@ -1,0 +1,58 @@
+// Tables of what can be named: layers, activations, optimizers, ... Each row has a name and a line
+// of help; what reads names (validation, --help, suggestions, listings, builders) reads the rows.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/nearest.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+template <class Row>  // a struct with the members name and help
+class Table {
+ public:
+  // `what` the rows are, as a message says it: the key of the configuration. Fails for a name that
+  // occurs twice, and for a table without rows.
+  Table(std::string what, std::vector<Row> rows) : what_(std::move(what)), rows_(std::move(rows)) {
+    if (rows_.empty()) fail(what_, "the table has no rows");
+    for (const Row& row : rows_)
+      if (find(row.name) != &row) fail(what_, "two rows have the name '", row.name, "'");
+  }
+
+  const std::vector<Row>& rows() const { return rows_; }
+
+  bool contains(const std::string& name) const { return find(name) != nullptr; }
+
+  // Fails: "[layer] expected one of exact, self_normalizing, got 'exat'; did you mean 'exact'?"
+  const Row& operator[](const std::string& name) const {
+    if (const Row* row = find(name)) return *row;
+    fail(what_, "expected one of ", in_words(), ", got ", quote(name, '\''), "; did you mean '",
+         nearest(name, names()), "'?");
+  }
+
+  std::vector<std::string> names() const {
+    std::vector<std::string> all;
+    for (const Row& row : rows_) all.emplace_back(row.name);
+    return all;
+  }
+  std::string in_words() const {  // "exact, self_normalizing, ..."
+    std::string all;
+    for (const std::string& name : names()) all += (all.empty() ? "" : ", ") + name;
+    return all;
+  }
+
+ private:
+  const Row* find(const std::string& name) const {
+    const auto found =
+        std::find_if(rows_.begin(), rows_.end(), [&](const Row& row) { return row.name == name; });
+    return found == rows_.end() ? nullptr : &*found;
+  }
+
+  std::string what_;
+  std::vector<Row> rows_;
+};
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
