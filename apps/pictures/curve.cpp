@@ -1,7 +1,6 @@
 #include "backflow/apps/pictures/curve.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <limits>
 #include <locale>
@@ -20,45 +19,14 @@ struct Point {
   double epoch, nll;
 };
 using Series = std::vector<Point>;
-using Row = std::vector<std::string>;
 
 }  // namespace
 
-static std::vector<Row> read_rows(const std::filesystem::path& csv) {
-  std::vector<Row> rows;
-  std::istringstream lines(read_file(csv));
-  for (std::string line; std::getline(lines, line);) {
-    std::istringstream cells(line.substr(0, line.find('\r')));
-    Row row;
-    for (std::string cell; std::getline(cells, cell, ',');) row.push_back(cell);
-    rows.push_back(row);
-  }
-  return rows;
+static void add(Series& series, double epoch, double nll) {
+  if (std::isfinite(epoch) && std::isfinite(nll)) series.push_back({epoch, nll});
 }
 
-static double number(const Row& row, std::size_t column) {
-  double value = std::numeric_limits<double>::quiet_NaN();
-  if (column < row.size())
-    std::from_chars(row[column].data(), row[column].data() + row[column].size(), value);
-  return value;
-}
-
-static std::size_t column_of(const Row& header, const char* name) {
-  return std::find(header.begin(), header.end(), name) - header.begin();
-}
-
-static Series read_series(const std::vector<Row>& rows, const char* name) {
-  Series series;
-  if (rows.empty()) return series;
-  const std::size_t epoch = column_of(rows[0], "epoch"), nll = column_of(rows[0], name);
-  for (std::size_t i = 1; i < rows.size(); ++i) {
-    const Point point{number(rows[i], epoch), number(rows[i], nll)};
-    if (std::isfinite(point.epoch) && std::isfinite(point.nll)) series.push_back(point);
-  }
-  return series;
-}
-
-// Of the axis: a step of 1, 2 or 5 times a power of ten, but whole epochs.
+// The step between two ticks of the axis: 1, 2 or 5 times a power of ten, but whole epochs.
 static double tick_step(double range) {
   const double power = std::pow(10, std::floor(std::log10(std::max(range / 10, 1.0))));
   for (const double step : {power, 2 * power, 5 * power})
@@ -127,11 +95,13 @@ static std::string make_script(const std::string& title, const Series& validatio
   return script.str();
 }
 
-bool plot_curve(const std::filesystem::path& metrics_csv, const std::filesystem::path& png,
+bool plot_curve(const std::vector<CurvePoint>& points, const std::filesystem::path& png,
                 const std::string& title, const std::optional<ReferenceLine>& reference) {
-  const std::vector<Row> rows = read_rows(metrics_csv);
-  const Series validation = read_series(rows, "validation_nll");
-  const Series test = read_series(rows, "test_nll");
+  Series validation, test;
+  for (const CurvePoint& point : points) {
+    add(validation, point.epoch, point.validation_nll);
+    if (point.test_nll) add(test, point.epoch, *point.test_nll);
+  }
   if (validation.empty() && test.empty()) return false;
   return draw_plot(make_script(title, validation, test, reference), png);
 }

@@ -18,7 +18,7 @@
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/model/nearest.h"
 #include "backflow/apps/snf/commands.h"
-#include "backflow/apps/train/train.h"
+#include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <set>
 #include <sstream>
+#include <string_view>
 #include <system_error>
 #include <tuple>
 
@@ -39,6 +40,12 @@ static bool is_leftover(const fs::path& file) {
   const std::string name = file.stem();
   return file.extension().string().starts_with(".tmp") &&
          (ours.contains(name) || name.starts_with("epoch_") || name.starts_with("layer_"));
+}
+
+void RunDirectory::refuse_existing() const {
+  std::error_code ignored;
+  if (fs::exists(last(), ignored) || fs::exists(best(), ignored))
+    fail(root.string(), "holds a run already; go on with --resume, or choose another --out");
 }
 
 void RunDirectory::make() const {
@@ -184,20 +191,35 @@ std::optional<Elapsed> load_elapsed(const RunDirectory& run, Index epoch, Index 
 
 // ---- metrics.csv ------------------------------------------------------------------------------
 
-// An epoch and seven numbers, of which the test NLL may be missing.
-static bool is_row(const std::string& line, Index& epoch) {
-  constexpr int columns = 8, epoch_column = 0, test_nll_column = 4;
-  const char *at = line.data(), *const end = at + line.size();
-  for (int column = 0; column < columns; ++column) {
-    double number = 0;
-    const bool empty = at == end || *at == ',';
-    const auto parsed =
-        column == epoch_column ? std::from_chars(at, end, epoch) : std::from_chars(at, end, number);
-    if (parsed.ec != std::errc() && !(empty && column == test_nll_column)) return false;
-    at = parsed.ptr;
-    if (column < columns - 1 && (at == end || *at++ != ',')) return false;
+static std::vector<std::string_view> cells_of(std::string_view line) {
+  std::vector<std::string_view> cells;
+  for (;;) {
+    const std::size_t comma = line.find(',');
+    cells.push_back(line.substr(0, comma));
+    if (comma == line.npos) return cells;
+    line.remove_prefix(comma + 1);
   }
-  return at == end && epoch >= 1;
+}
+
+// An epoch and seven numbers, of which the test NLL may be missing; nothing if it is something
+// else.
+static std::optional<EpochMetrics> parse_row(const std::string& line) {
+  const std::vector<std::string_view> cells = cells_of(line);
+  EpochMetrics row;
+  double* const numbers[] = {
+      &row.train_objective, &row.reconstruction_loss, &row.validation_nll, nullptr,
+      &row.learning_rate,   &row.ms_per_step,         &row.seconds};
+  const std::optional<Index> epoch = to_number<Index>(cells[0]);
+  if (cells.size() != 1 + std::size(numbers) || !epoch || *epoch < 1) return {};
+  row.epoch = *epoch;
+  for (std::size_t i = 0; i < std::size(numbers); ++i) {
+    const std::optional<double> number = to_number<double>(cells[1 + i]);
+    const bool missing_test_nll = !numbers[i] && cells[1 + i].empty();
+    if (!number && !missing_test_nll) return {};
+    if (numbers[i]) *numbers[i] = *number;
+    if (!numbers[i]) row.test_nll = number;
+  }
+  return row;
 }
 
 MetricsTable::MetricsTable(fs::path path, Index last_epoch)
@@ -208,15 +230,16 @@ MetricsTable::MetricsTable(fs::path path, Index last_epoch)
   std::istringstream lines(read_file(path_, most));
   Index number = 0, epoch_before = 0;
   for (std::string line; std::getline(lines, line) && !lines.eof();) {  // at its end: half a row
-    Index epoch = 0;
-    const bool good =
-        ++number == 1 ? line + "\n" == csv_header : is_row(line, epoch) && epoch > epoch_before;
-    if (!good)
+    if (++number == 1 && line + "\n" == csv_header) continue;
+    const std::optional<EpochMetrics> row = parse_row(line);
+    if (number == 1 || !row || row->epoch <= epoch_before)
       fail(path_.string() + ":" + std::to_string(number), "found ", quote(line), ", expected ",
            number == 1 ? "the names of the columns" : "the row of a later epoch, eight columns",
            "; mend or remove the line");
-    if (number > 1 && epoch <= last_epoch) text_ += line + "\n";
-    epoch_before = epoch;
+    epoch_before = row->epoch;
+    if (row->epoch > last_epoch) continue;
+    text_ += line + "\n";
+    rows_.push_back(*row);
   }
 }
 
@@ -227,6 +250,7 @@ void MetricsTable::append(const EpochMetrics& row) {
                 static_cast<long long>(row.epoch), row.train_objective, row.reconstruction_loss,
                 row.validation_nll, test_nll, row.learning_rate, row.ms_per_step, row.seconds);
   text_ += line;
+  rows_.push_back(row);
   write_file_atomically(path_, text_);
 }
 

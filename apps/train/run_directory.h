@@ -34,6 +34,8 @@ struct RunDirectory {
   std::filesystem::path elapsed() const { return root / "elapsed.json"; }
   std::filesystem::path lock() const { return root / "lock"; }
 
+  // Fails if there is a checkpoint.
+  void refuse_existing() const;
   // Makes the directories. Throws an Error that names this one and the reason.
   void make() const;
   // Also removes what an interrupted write left behind: of this process's, so it holds the lock.
@@ -114,10 +116,12 @@ class MetricsTable {
   // before the first append(). Throws an Error naming the line that is no row of such a table.
   MetricsTable(std::filesystem::path path, Index last_epoch);
   void append(const EpochMetrics& row);
+  const std::vector<EpochMetrics>& rows() const { return rows_; }
 
  private:
   std::filesystem::path path_;
   std::string text_;
+  std::vector<EpochMetrics> rows_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -253,7 +253,8 @@ TEST(Checkpoint, WrongTensorsAreNamedAndTheModelStaysAsItWas) {
        {"'7.kernel'", "this experiment's model does not have", "another experiment's?"}},
   };
   for (const auto& [damage, words] : damages) {
-    const Checkpoint checkpoint = saved(trained(), [&](TensorFile& f) { damage(f.tensors); });
+    const Checkpoint checkpoint =
+        saved(trained(), [&damage = damage](TensorFile& f) { damage(f.tensors); });
     const State state;
     const auto before = state.values();
     const std::string message = message_of([&] { restore(*state.model, checkpoint); });

@@ -1,5 +1,4 @@
-// Training: epochs of steps, an exact evaluation after each, and a run directory that it can always
-// go on from with the same bits.
+// `snf train`: an experiment's model on images, by the training loop of apps/train.
 #pragma once
 
 #include <filesystem>
@@ -23,11 +22,8 @@ struct TrainOptions {
   std::string program = "snf";  // how the user called us, for the command that resumes
 };
 
-// Returns 0, or 128 + its number when a signal (SIGINT, SIGTERM, SIGHUP) stopped it between two
-// steps and all was saved. A picture or a line of the log that fails is a warning; a row of
-// metrics.csv or a checkpoint that cannot be written is an Error, and the last good checkpoint
-// stays. Throws Diverged, with epoch, step and cause; Error for bad input, before anything is
-// changed.
+// Returns what run_training does (apps/train/loop.h). Throws Diverged; Error for bad input, before
+// anything is changed.
 int train(const TrainOptions& options);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,4 +1,4 @@
-#include "backflow/apps/train/resume.h"
+#include "backflow/apps/snf/resume.h"
 
 #include <cstdio>
 
@@ -15,15 +15,10 @@ static bool has_file(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-void refuse_existing_run(const RunDirectory& run) {
-  if (has_file(run.last()) || has_file(run.best()))
-    fail(run.root.string(), "holds a run already; go on with --resume, or choose another --out");
-}
-
 // The best one is saved when its epoch's steps are done: it holds all that the last one would.
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run) {
   if (!options.resume) {
-    refuse_existing_run(run);
+    run.refuse_existing();
     return {};
   }
   if (has_file(run.last()) || !has_file(run.best())) {

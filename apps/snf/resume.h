@@ -4,15 +4,14 @@
 
 #include "backflow/apps/data/images.h"
 #include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/snf/train.h"
 #include "backflow/apps/train/run_directory.h"
-#include "backflow/apps/train/train.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // The checkpoint to go on from: the last one; or, when that is lost, the best one, which is said on
 // stderr. None for a new run, which must not find an old one. Throws an Error otherwise.
 std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run);
-void refuse_existing_run(const RunDirectory& run);
 
 // The experiment's configuration, changed as asked for; or the run's, of which only how far it goes
 // and how fast it learns may change.

@@ -1,0 +1,213 @@
+#include "backflow/apps/snf/train.h"
+
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "backflow/apps/bench/profile_table.h"
+#include "backflow/apps/data/augment.h"
+#include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/quote.h"
+#include "backflow/apps/pictures/curve.h"
+#include "backflow/apps/pictures/filters.h"
+#include "backflow/apps/pictures/pictures.h"
+#include "backflow/apps/snf/resume.h"
+#include "backflow/apps/train/loop.h"
+#include "backflow/apps/train/training_log.h"
+#include "backflow/engine/trace.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+namespace fs = std::filesystem;
+
+ImageShape shape_of(const ImageSet& images) {
+  return {images.channels, images.height, images.width};
+}
+
+// As one word for a shell.
+std::string shell_word(const std::string& text) {
+  if (text.find_first_of(" \t\n'\"\\$&|;<>()*?[]#~`!{}") == text.npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
+// printf into a string.
+template <class... Values>
+std::string text(const char* format, const Values&... values) {
+  std::string out(static_cast<std::size_t>(std::snprintf(nullptr, 0, format, values...)), '\0');
+  std::snprintf(out.data(), out.size() + 1, format, values...);
+  return out;
+}
+
+long long number(Index n) { return static_cast<long long>(n); }
+
+class ImageTraining : public Task {
+ public:
+  explicit ImageTraining(const TrainOptions& options);
+  int run();
+
+  StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) override;
+  double learning_rate(Index step) const override {
+    return config_.lr * linear_warmup(step, warmup_steps_);
+  }
+  double validation_nll() const override {
+    return exact_nll(images_.validation, Split::validation);
+  }
+  double test_nll() const override { return exact_nll(images_.test, Split::test); }
+  void save(const fs::path& checkpoint, const Position& position) override {
+    save_checkpoint(checkpoint, config_, model_, *optimizer_, position);
+  }
+  void save_configuration(const Position& position) override {
+    save_config(run_, config_, find_notes(run_, config_, position, checkpoint_.has_value(), data_));
+  }
+  void draw_pictures(Index epoch, const MetricsTable& metrics, const Draw& draw) override;
+  std::string head() const override;
+  std::string end(const Position& position) const override;
+  std::string resuming_command() const override;
+  void show_profile(const Profile& profile, Index steps, double ms_per_step) const override {
+    print_profile(profile, steps, ms_per_step);
+  }
+
+ private:
+  Start start();
+  Index steps_per_epoch() const;
+  double exact_nll(const ImageSet& images, Split split) const {
+    return evaluate(model_, images, split, Noise::uniform).nll;
+  }
+  void draw_curve(const MetricsTable& metrics) const;
+
+  const TrainOptions& options_;
+  const Experiment& experiment_;
+  const RunDirectory run_;
+  std::optional<RunLock> lock_;
+  const std::optional<Checkpoint> checkpoint_;  // that we go on from
+  const Config config_;
+  const fs::path data_;
+  const ImageSplits images_;
+  const Index warmup_steps_;
+  const Model model_;
+  const std::unique_ptr<Optimizer> optimizer_;
+};
+
+ImageTraining::ImageTraining(const TrainOptions& options)
+    : options_(options),
+      experiment_(find_experiment(options.experiment)),
+      run_{options.out},
+      lock_(RunLock::of_existing(run_)),
+      checkpoint_(find_checkpoint(options, run_)),
+      config_(find_config(options, checkpoint_, run_)),
+      data_(find_data(options, run_, config_)),
+      images_(load_dataset(config_.dataset, data_)),
+      warmup_steps_(std::llround(config_.warmup_epochs * static_cast<double>(steps_per_epoch()))),
+      model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
+                         : Model(config_, shape_of(images_.train))),
+      optimizer_(make_optimizer(config_, model_)) {}
+
+int ImageTraining::run() {
+  const Start begin = start();
+  const Plan plan{.name = options_.experiment,
+                  .epochs = config_.epochs,
+                  .steps_per_epoch = steps_per_epoch(),
+                  .examples = images_.train.count(),
+                  .batch_size = config_.batch_size,
+                  .shuffle = config_.shuffle,
+                  .seed = config_.seed,
+                  .save_minutes = options_.save_minutes,
+                  .quiet = options_.quiet,
+                  .profile = options_.profile};
+  return run_training(*this, plan, run_, std::move(lock_), begin);
+}
+
+Start ImageTraining::start() {
+  if (!checkpoint_) return {first_position(images_)};
+  Start start{find_position(*checkpoint_, images_, steps_per_epoch(), data_), true};
+  restore(model_, *checkpoint_);
+  restore(*optimizer_, *checkpoint_);
+  warn_of_another_kernel(*checkpoint_);
+  start.unsaved = checkpoint_->name != run_.last().string() ||
+                  config_.lr != config_of(*checkpoint_, experiment_).lr;
+  return start;
+}
+
+Index ImageTraining::steps_per_epoch() const {
+  const Index all = (images_.train.count() + config_.batch_size - 1) / config_.batch_size;
+  return config_.limit_batches > 0 ? std::min(all, config_.limit_batches) : all;
+}
+
+StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index epoch,
+                               Index step) {
+  const auto number = static_cast<std::uint32_t>(epoch);
+  Pass pass;
+  pass.noise = Random(config_.seed, Purpose::dequantization, number);
+  pass.examples = examples;
+  const Random changes(config_.seed, Purpose::augmentation, number);
+  const Tensor images =
+      augment(config_.augment, to_tensor(images_.train, examples), changes, examples);
+  trace_work("load the batch");
+  try {
+    return training_step(model_, *optimizer_, config_, images, pass, learning_rate(step));
+  } catch (const Error& cause) {
+    throw Diverged(cause.what());
+  }
+}
+
+void ImageTraining::draw_pictures(Index epoch, const MetricsTable& metrics, const Draw& draw) {
+  std::vector<std::uint32_t> first(std::min<Index>(10, images_.validation.count()));
+  std::iota(first.begin(), first.end(), 0u);
+  draw([&] {
+    save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
+  });
+  draw([&] { draw_curve(metrics); });
+  draw([&] { save_filters(run_.filters(), model_); });
+  draw([&] { save_samples(run_.samples(epoch), model_, {}); });
+}
+
+void ImageTraining::draw_curve(const MetricsTable& metrics) const {
+  std::vector<CurvePoint> points;
+  for (const EpochMetrics& row : metrics.rows())
+    points.push_back({static_cast<double>(row.epoch), row.validation_nll, row.test_nll});
+  std::optional<ReferenceLine> paper;
+  if (is_comparable(config_, images_) && experiment_.paper_nll)
+    paper = {*experiment_.paper_nll, "paper, converged: " + experiment_.paper};
+  plot_curve(points, run_.curve(), options_.experiment + " on " + images_.name, paper);
+}
+
+std::string ImageTraining::head() const {
+  const bool likelihood = model_.objective_is_likelihood();
+  return text("%s: %s; %lld parameters\n", config_.experiment.c_str(),
+              model_description(config_).c_str(), number(model_.parameter_count())) +
+         text("images: %s, %lld training, %lld validation, %lld test; %lld steps an epoch\n",
+              printable(images_.name).c_str(), number(images_.train.count()),
+              number(images_.validation.count()), number(images_.test.count()),
+              number(steps_per_epoch())) +
+         text("run directory: %s\n", run_.root.c_str()) +
+         (likelihood ? ""
+                     : "The objective is what training minimises, not a likelihood. NLLs are "
+                       "exact.\n") +
+         "\n" + TrainingLog::columns(likelihood ? "training NLL" : "objective");
+}
+
+std::string ImageTraining::end(const Position& position) const {
+  return text(
+             "\nbest: epoch %lld, validation NLL %.1f, test NLL %.1f nats per image, %.3f "
+             "bits/dim\n",
+             number(position.best_epoch), position.best_nll, position.best_test_nll,
+             bits_per_dim(position.best_test_nll, model_.image())) +
+         (is_comparable(config_, images_)
+              ? text("paper, converged: test NLL %s\n", experiment_.paper.c_str())
+              : "") +
+         text("checkpoint: %s\n", run_.best().c_str());
+}
+
+std::string ImageTraining::resuming_command() const {
+  return shell_word(options_.program) + " train " + options_.experiment + " --data " +
+         shell_word(data_) + " --out " + shell_word(options_.out) + " --resume";
+}
+
+}  // namespace
+
+int train(const TrainOptions& options) { return ImageTraining(options).run(); }
+
+}  // namespace backflow::inline BACKFLOW_PRECISION

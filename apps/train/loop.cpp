@@ -1,0 +1,299 @@
+#include "backflow/apps/train/loop.h"
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+
+#include "backflow/apps/files/quote.h"
+#include "backflow/apps/train/interrupt.h"
+#include "backflow/apps/train/progress.h"
+#include "backflow/apps/train/training_log.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+bool has_file(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+class Loop {
+ public:
+  Loop(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
+       const Start& start);
+  int run();
+
+ private:
+  void begin();
+  void clear_up();
+  bool run_epoch();  // false: interrupted
+  bool run_steps();
+  std::vector<std::uint32_t> training_order() const;
+  void run_step();
+  EpochMetrics evaluate_epoch();
+  bool is_best(double validation_nll) const;
+  template <class Nll>
+  double exact(const Nll& nll) const;
+  Diverged diverged(const std::string& where, const Diverged& cause) const;
+  void draw_pictures(Index epoch);
+  void draw(Index epoch, const std::function<void()>& action);
+  void save(const fs::path& checkpoint);
+  void save_within_epoch();
+  bool save_is_due() const;
+  Elapsed elapsed() const;
+  void forget_elapsed() const;
+  void stop();
+
+  Index epoch() const { return position_.epoch + 1; }  // the one that is running
+  Index steps_done() const { return position_.epoch * plan_.steps_per_epoch + position_.batch; }
+
+  Task& task_;
+  const Plan& plan_;
+  const RunDirectory& run_;
+  std::optional<RunLock> lock_;
+  const Start& start_;
+  Position position_;
+  MetricsTable metrics_;
+  TrainingLog log_;
+  std::optional<Progress> progress_;
+  std::vector<std::uint32_t> order_;  // of the training examples in this epoch
+  // This epoch's: what it took before it was interrupted, if that is known, and when it went on.
+  std::optional<Elapsed> elapsed_before_ = Elapsed{};
+  Clock::time_point epoch_start_, last_save_ = Clock::now();
+  double save_seconds_ = 0;  // that the last checkpoint took to write
+  Profile profile_;
+  Index profiled_steps_ = 0;
+  double profiled_seconds_ = 0;
+};
+
+Loop::Loop(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
+           const Start& start)
+    : task_(task),
+      plan_(plan),
+      run_(run),
+      lock_(std::move(lock)),
+      start_(start),
+      position_(start.position),
+      metrics_(run.metrics(), position_.epoch),
+      log_(plan.quiet) {
+  if (position_.batch > 0) elapsed_before_ = load_elapsed(run_, position_.epoch, position_.batch);
+}
+
+int Loop::run() {
+  if (position_.epoch >= plan_.epochs) {
+    if (lock_) clear_up();  // it was killed just before its end
+    if (!has_file(run_.samples(position_.epoch))) draw_pictures(position_.epoch);
+    log_.nothing_to_do(run_, plan_.epochs);
+    return 0;
+  }
+  begin();
+  const Interrupt interrupt;
+  progress_.emplace(steps_done(), plan_.epochs * plan_.steps_per_epoch, plan_.quiet);
+  bool finished = true;
+  while (finished && position_.epoch < plan_.epochs) finished = run_epoch();
+  if (finished) {
+    log_.say(task_.end(position_));
+  } else {
+    stop();
+  }
+  if (plan_.profile && profiled_steps_ > 0)
+    task_.show_profile(profile_, profiled_steps_, 1000 * profiled_seconds_ / profiled_steps_);
+  return finished ? 0 : Interrupt::exit_code();
+}
+
+void Loop::clear_up() {
+  lock_->begin();
+  run_.prepare();
+  forget_elapsed();
+}
+
+// From here on, files are written.
+void Loop::begin() {
+  run_.make();
+  if (!lock_) lock_.emplace(RunLock::make(run_));
+  run_.prepare();
+  if (!start_.resumed) run_.refuse_existing();  // which another process may have begun meanwhile
+  task_.save_configuration(position_);
+  if (start_.unsaved) save(run_.last());
+  lock_->begin();
+  log_.say(task_.head());
+  // A run that was killed just after an epoch's checkpoint lacks its pictures.
+  if (position_.batch == 0 && position_.epoch > 0 && !has_file(run_.samples(position_.epoch)))
+    draw_pictures(position_.epoch);
+}
+
+bool Loop::run_epoch() {
+  epoch_start_ = Clock::now();
+  const Index first_step = elapsed_before_ ? 0 : position_.batch;
+  order_ = training_order();
+  if (!run_steps()) return false;
+  const double step_seconds = elapsed().step_seconds;
+  const Index steps = plan_.steps_per_epoch - first_step;  // that were timed
+  EpochMetrics row = evaluate_epoch();
+  row.ms_per_step = steps > 0 ? 1000 * step_seconds / static_cast<double>(steps) : 0;
+  row.seconds = elapsed().seconds;
+  metrics_.append(row);
+  position_.epoch += 1;
+  position_.batch = 0;
+  position_.objective_sum = position_.reconstruction_sum = 0;
+  save(run_.last());
+  elapsed_before_ = Elapsed{};
+  forget_elapsed();
+  draw_pictures(row.epoch);
+  progress_->clear();
+  log_.row(row, plan_.epochs);
+  return true;
+}
+
+std::vector<std::uint32_t> Loop::training_order() const {
+  const auto n = static_cast<std::uint32_t>(plan_.examples);
+  if (plan_.shuffle)
+    return Random(plan_.seed, Purpose::shuffling, static_cast<std::uint32_t>(epoch()))
+        .permutation(n);
+  std::vector<std::uint32_t> order(n);
+  std::iota(order.begin(), order.end(), 0u);
+  return order;
+}
+
+// What is left of the epoch. False: interrupted.
+bool Loop::run_steps() {
+  const auto start = Clock::now();
+  std::optional<Profiler> profiler;
+  if (plan_.profile) profiler.emplace(profile_);
+  bool interrupted = false;
+  while (position_.batch < plan_.steps_per_epoch && !(interrupted = Interrupt::requested())) {
+    run_step();
+    trace_work("end of the step");
+    ++profiled_steps_;
+    if (position_.batch < plan_.steps_per_epoch && save_is_due()) save_within_epoch();
+  }
+  profiled_seconds_ += seconds_since(start);
+  return !interrupted;
+}
+
+void Loop::run_step() try {
+  const Index first = position_.batch * plan_.batch_size;
+  const Index count = std::min<Index>(plan_.batch_size, std::ssize(order_) - first);
+  const StepResult result = task_.step({order_.begin() + first, order_.begin() + first + count},
+                                       epoch(), steps_done() + 1);
+  position_.objective_sum += result.objective;
+  position_.reconstruction_sum += result.reconstruction;
+  position_.batch += 1;
+  char note[64];
+  std::snprintf(note, sizeof note, "epoch %lld  objective %.1f", static_cast<long long>(epoch()),
+                result.objective);
+  progress_->update(steps_done(), note);
+} catch (const Diverged& cause) {
+  throw diverged(", step " + std::to_string(position_.batch + 1), cause);
+}
+
+EpochMetrics Loop::evaluate_epoch() {
+  const double steps = static_cast<double>(plan_.steps_per_epoch);
+  EpochMetrics row;
+  row.epoch = epoch();
+  row.train_objective = position_.objective_sum / steps;
+  row.reconstruction_loss = position_.reconstruction_sum / steps;
+  row.learning_rate = task_.learning_rate(steps_done());
+  row.validation_nll = exact([&] { return task_.validation_nll(); });
+  if (!is_best(row.validation_nll)) return row;
+  row.test_nll = exact([&] { return task_.test_nll(); });
+  position_.best_epoch = row.epoch;
+  position_.best_nll = row.validation_nll;
+  position_.best_test_nll = *row.test_nll;
+  save(run_.best());
+  return row;
+}
+
+// Also when this epoch was found to be the best already, before it was interrupted.
+bool Loop::is_best(double validation_nll) const {
+  return position_.best_epoch == 0 || position_.best_epoch == epoch() ||
+         validation_nll < position_.best_nll;
+}
+
+template <class Nll>
+double Loop::exact(const Nll& nll) const try {
+  const double value = nll();
+  if (!std::isfinite(value)) throw Diverged("the exact NLL is not finite");
+  return value;
+} catch (const Diverged& cause) {
+  throw diverged(", evaluation", cause);
+}
+
+Diverged Loop::diverged(const std::string& where, const Diverged& cause) const {
+  return Diverged(plan_.name + " diverged in epoch " + std::to_string(epoch()) + where + ": " +
+                  cause.what() + "; the last good checkpoint is kept: " + run_.last().string());
+}
+
+// ---- What is kept -----------------------------------------------------------------------------
+
+// The steps of an epoch come before its evaluation: until then the two times are the same.
+Elapsed Loop::elapsed() const {
+  const Elapsed before = elapsed_before_.value_or(Elapsed{});
+  const double now = seconds_since(epoch_start_);
+  return {before.seconds + now, before.step_seconds + now};
+}
+
+void Loop::forget_elapsed() const {
+  std::error_code ignored;
+  fs::remove(run_.elapsed(), ignored);
+}
+
+void Loop::save(const fs::path& checkpoint) {
+  const auto start = Clock::now();
+  task_.save(checkpoint, position_);
+  last_save_ = Clock::now();
+  save_seconds_ = seconds_since(start);
+}
+
+// At most a hundredth of the time goes into it.
+bool Loop::save_is_due() const {
+  const double wait = std::max(60 * plan_.save_minutes, 100 * save_seconds_);
+  return plan_.save_minutes > 0 && seconds_since(last_save_) >= wait;
+}
+
+void Loop::save_within_epoch() {
+  save(run_.last());
+  if (elapsed_before_) save_elapsed(run_, position_.epoch, position_.batch, elapsed());
+}
+
+void Loop::stop() {
+  save_within_epoch();
+  progress_->clear();
+  std::fprintf(stderr, "interrupted in epoch %lld after step %lld and saved; go on with:\n  %s\n",
+               static_cast<long long>(epoch()), static_cast<long long>(position_.batch),
+               task_.resuming_command().c_str());
+}
+
+// ---- What is shown ----------------------------------------------------------------------------
+
+void Loop::draw_pictures(Index epoch) {
+  task_.draw_pictures(epoch, metrics_,
+                      [&](const std::function<void()>& action) { draw(epoch, action); });
+}
+
+// A picture that fails costs a warning and is no reason to stop: the inverse of a deep model that
+// has hardly been trained may leave the range of numbers, and files may be in the way.
+void Loop::draw(Index epoch, const std::function<void()>& action) try {
+  action();
+} catch (const std::exception& error) {
+  if (progress_) progress_->clear();
+  std::fprintf(stderr, "epoch %lld, a picture is left out: %s\n", static_cast<long long>(epoch),
+               printable(error.what()).c_str());
+}
+
+}  // namespace
+
+int run_training(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
+                 const Start& start) {
+  return Loop(task, plan, run, std::move(lock), start).run();
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
