@@ -73,7 +73,7 @@ double square_product_gflops() {
   return 2.0 * n * n * n / best / 1e6;
 }
 
-// Of up to half a second of it.
+// The work is repeated for up to half a second.
 template <class Work>
 double median_ms_of(const Work& work) {
   std::vector<double> ms;

@@ -17,7 +17,7 @@ double milliseconds(Work work) {
       .count();
 }
 
-// Of at least one value; of an even number, the upper of the middle two.
+// There is at least one value; for an even number of them, this is the upper of the middle two.
 inline double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   return values[values.size() / 2];

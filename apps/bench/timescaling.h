@@ -60,7 +60,7 @@ struct Crossover {
   std::optional<double> D;  // where the curves cross for the last time, if they do
   Method faster;            // beyond it; or, if they do not cross, everywhere
 };
-// Of two curves of the same dimensions, each a straight line in log-log from point to point.
+// Both curves have the same dimensions, and are straight lines in log-log from point to point.
 Crossover find_crossover(const Curve& exact, const Curve& self_normalizing);
 
 // Why fully connected layers cross. A self-normalizing step has six products of 2 B D^2 flop; an

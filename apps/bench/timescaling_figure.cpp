@@ -167,7 +167,8 @@ std::string crossover_sentence(const Curve& points, LayerKind kind) {
   return faster + text("at every D from %.0f to %.0f.", points.front().D(), points.back().D());
 }
 
-// Of fully connected layers, at the first D timed that is not below `D`, or at the last.
+// The curve is that of fully connected layers; the point is the first that was timed at no less
+// than `D`, or the last.
 struct MeasuredPrice {
   double D, price;
 };

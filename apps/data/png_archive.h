@@ -11,10 +11,10 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class PngArchive {
  public:
-  // Of every *.png that is a regular file, hidden ones left out, in the archive's order. Each is
-  // expected to be 8-bit gray (1 channel) or RGB (3), `height` x `width`: neither palette nor
-  // alpha. The first one is decoded, to learn at once when the archive has other images. Throws an
-  // Error naming the archive.
+  // Its images are every *.png that is a regular file, hidden ones left out, in the archive's
+  // order. Each is expected to be 8-bit gray (1 channel) or RGB (3), `height` x `width`: neither
+  // palette nor alpha. The first one is decoded, to learn at once when the archive has other
+  // images. Throws an Error naming the archive.
   PngArchive(const std::filesystem::path& path, int channels, int height, int width);
 
   Index count() const { return static_cast<Index>(tar_.members().size()); }

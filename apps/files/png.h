@@ -17,7 +17,7 @@ struct Picture {
   std::vector<std::uint8_t> pixels;  // (height, width, channels)
 };
 
-// Of a pixel value.
+// A picture has a pixel value that is NaN or infinite.
 struct NotFinite : Error {
   using Error::Error;
 };

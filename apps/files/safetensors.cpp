@@ -100,7 +100,7 @@ static uLong add_bytes(uLong crc, std::span<const char> bytes) {
   return crc32_z(crc, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size());
 }
 
-// Of everything but the values.
+// The checksum of a tensor without its values, which are added to it.
 static uLong checksum_begin(const std::string& name, const std::string& dtype,
                             const std::vector<Bytes>& sizes) {
   return add_text(add_text(add_text(0, name), dtype), text_of(sizes));

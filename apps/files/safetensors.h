@@ -48,7 +48,7 @@ class SafetensorsFile {
 
   const std::map<std::string, Entry>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }  // no checksums
-  // Of all tensors together: no model with more parameters than that can come from this file.
+  // All tensors together have so many: no model with more parameters can come from this file.
   std::uint64_t element_count() const;
 
   // Converted to Real: F64, F32, F16 and BF16 are rounded, NaN and infinity being values like any

@@ -62,7 +62,7 @@ T read_number(const Checkpoint& checkpoint, const std::string& key) {
   return *value;
 }
 
-// Of epochs or steps.
+// A number of epochs or steps.
 Index read_count(const Checkpoint& checkpoint, const std::string& key) {
   constexpr Index most = 1'000'000'000'000;
   const Index count = read_number<Index>(checkpoint, key);

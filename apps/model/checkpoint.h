@@ -25,7 +25,7 @@ struct Position {
   double best_nll = 0;
   double best_test_nll = 0;
   std::uint32_t data_checksum = 0;  // of the training images
-  // Of the others; none in a checkpoint of before they were written.
+  // Those of the other images; an old checkpoint has none.
   std::optional<std::uint32_t> validation_checksum = {}, test_checksum = {};
 };
 

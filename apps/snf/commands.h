@@ -16,7 +16,7 @@ void list_experiments();
 struct CheckpointOptions {
   std::string experiment;
   std::filesystem::path checkpoint;
-  // Of a state_dict from elsewhere: how its model differs from the experiment's, by name.
+  // For a state_dict from elsewhere: how its model differs from the experiment's, by name.
   std::vector<std::pair<std::string, std::string>> assignments;
 };
 struct DataOptions {

@@ -8,7 +8,7 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// Of the terminal that shows stderr, which may be made wider or narrower at any time.
+// The width of the terminal that shows stderr, which may change at any time.
 static Index columns() {
   winsize size{};
   return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;

@@ -47,8 +47,8 @@ struct RunDirectory {
 // nobody is kept out.
 class RunLock {
  public:
-  // Of a directory where a process has trained before: nothing is changed. No lock where there was
-  // none. Throws an Error that names the process which trains there.
+  // Takes the lock that a process which trained here has left, and changes nothing; no lock where
+  // there is none. Throws an Error that names the process which trains there.
   static std::optional<RunLock> of_existing(const RunDirectory& run);
   // In any case. The directory exists.
   static RunLock make(const RunDirectory& run);

@@ -35,8 +35,9 @@ struct Likelihood {
   std::vector<double> first;  // log p of the first five images
 };
 
-// Of the first `limit` images (0: all). The uniform noise is a function of split and image alone:
-// two evaluations of the same weights agree. Throws Diverged where the model has no likelihood.
+// The exact likelihood of the first `limit` images (0: all). The uniform noise is a function of
+// split and image alone: two evaluations of the same weights agree. Throws Diverged where the model
+// has no likelihood.
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
                     Index limit = 0);
 

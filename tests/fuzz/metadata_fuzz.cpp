@@ -8,7 +8,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// Of a model for images of 2 x 2 pixels.
+// The state of a model for images of 2 x 2 pixels.
 struct State {
   const Experiment& experiment = find_experiment("selfnorm_fc_mnist");
   Model model{experiment.config, {1, 2, 2}};

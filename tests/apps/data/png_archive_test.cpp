@@ -27,7 +27,7 @@ class PngArchiveTest : public testing::Test {
     return archive.checksum(indices);
   }
 
-  // Of an archive whose first image is good, when the second is asked for.
+  // The message when the second image of an archive is asked for, whose first one is good.
   std::string message_of_second(const std::string& contents) const {
     const PngArchive archive = open(tar_member("1.png", png(1)) + tar_member("d/2.png", contents));
     archive.picture(0);

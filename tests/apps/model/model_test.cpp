@@ -22,7 +22,7 @@ Config with(Config config, const std::string& key, const std::string& value) {
   return config;
 }
 
-// Of a training pass through a model whose R is no inverse of W.
+// What a training pass gives through a model whose R is no inverse of W.
 std::vector<AuxiliaryLoss> losses_of(const Model& model) {
   parameter_of(model, "4.weight_fwd").set(Random(2).normal({D, D}));
   parameter_of(model, "4.weight_inv").set(Random(1).normal({D, D}));

@@ -244,7 +244,7 @@ TEST_F(BadCheckpoint, WrongMetadataIsNamed) {
   expect_damage_refused({file, "[num_layers] expected a whole number, got 'two'"});
   save([](TensorFile& f) { f.metadata["experiment"] = "exact_fc_mnist"; });
   expect_damage_refused({file, "a checkpoint of 'exact_fc_mnist', expected 'selfnorm_fc_mnist'"});
-  // Of another size than its tensors and than the images.
+  // The image is of another size than the tensors and the images.
   save([](TensorFile& f) { f.metadata["height"] = "4096", f.metadata["width"] = "4096"; });
   expect_refused(snf, "evaluate selfnorm_fc_mnist" + checkpoint, {"memory"});
   save([](TensorFile& f) { f.metadata["height"] = "0"; });

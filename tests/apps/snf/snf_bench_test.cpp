@@ -46,7 +46,7 @@ TEST(SnfBench, ProfileNamesOpsAndAddsUpToTheStep) {
   const auto [result, text] = as_json_and_text(snf, arguments);
   double sum = 0, previous = result["profile"][0]["ms"];
   bool forward = false, backward = false;
-  // Of two layers and 100 images: z, a log-determinant each, and the reconstruction loss.
+  // Two layers and 100 images have: z, a log-determinant each, and the reconstruction loss.
   const Index of_values = 2 * (100 * 784 + 100 + 1) * static_cast<Index>(sizeof(Real));
   for (const Json& row : result["profile"]) {
     const bool own = row["op"] == "self_normalizing";
