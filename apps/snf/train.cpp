@@ -8,6 +8,7 @@
 #include "backflow/apps/data/augment.h"
 #include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/files/text.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/pictures/filters.h"
 #include "backflow/apps/pictures/pictures.h"
@@ -32,16 +33,6 @@ std::string shell_word(const std::string& text) {
   for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
   return out + "'";
 }
-
-// printf into a string.
-template <class... Values>
-std::string text(const char* format, const Values&... values) {
-  std::string out(static_cast<std::size_t>(std::snprintf(nullptr, 0, format, values...)), '\0');
-  std::snprintf(out.data(), out.size() + 1, format, values...);
-  return out;
-}
-
-long long number(Index n) { return static_cast<long long>(n); }
 
 class ImageTraining : public Task {
  public:

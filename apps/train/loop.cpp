@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/files/text.h"
 #include "backflow/apps/train/interrupt.h"
 #include "backflow/apps/train/progress.h"
 #include "backflow/apps/train/training_log.h"
@@ -188,8 +189,7 @@ void Loop::run_step() try {
   position_.reconstruction_sum += result.reconstruction;
   position_.batch += 1;
   char note[64];
-  std::snprintf(note, sizeof note, "epoch %lld  objective %.1f", static_cast<long long>(epoch()),
-                result.objective);
+  std::snprintf(note, sizeof note, "epoch %lld  objective %.1f", number(epoch()), result.objective);
   progress_->update(steps_done(), note);
 } catch (const Diverged& cause) {
   throw diverged(", step " + std::to_string(position_.batch + 1), cause);
@@ -268,8 +268,7 @@ void Loop::stop() {
   save_within_epoch();
   progress_->clear();
   std::fprintf(stderr, "interrupted in epoch %lld after step %lld and saved; go on with:\n  %s\n",
-               static_cast<long long>(epoch()), static_cast<long long>(position_.batch),
-               task_.resuming_command().c_str());
+               number(epoch()), number(position_.batch), task_.resuming_command().c_str());
 }
 
 // ---- What is shown ----------------------------------------------------------------------------
@@ -285,7 +284,7 @@ void Loop::draw(Index epoch, const std::function<void()>& action) try {
   action();
 } catch (const std::exception& error) {
   if (progress_) progress_->clear();
-  std::fprintf(stderr, "epoch %lld, a picture is left out: %s\n", static_cast<long long>(epoch),
+  std::fprintf(stderr, "epoch %lld, a picture is left out: %s\n", number(epoch),
                printable(error.what()).c_str());
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <set>
@@ -17,6 +18,7 @@
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/files/text.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -27,9 +29,7 @@ static constexpr const char* csv_header =
     "seconds\n";
 
 fs::path RunDirectory::samples(Index epoch) const {
-  char name[32];
-  std::snprintf(name, sizeof name, "epoch_%03lld.png", static_cast<long long>(epoch));
-  return root / "samples" / name;
+  return root / "samples" / text("epoch_%03lld.png", number(epoch));
 }
 
 // One of our files in the making, that an interrupted write left behind: "last.safetensors.tmp".
@@ -81,12 +81,12 @@ RunLock::~RunLock() {
 // "process 1234", while there is one of the number in the file.
 static std::string holder(const fs::path& lock) {
   pid_t number = 0;
-  std::string text;
+  std::string contents;
   try {
-    text = read_file(lock, 4096);
+    contents = read_file(lock, 4096);
   } catch (const Error&) {  // removed in this moment
   }
-  std::from_chars(text.data(), text.data() + text.size(), number);
+  std::from_chars(contents.data(), contents.data() + contents.size(), number);
   const bool lives = number > 0 && (kill(number, 0) == 0 || errno == EPERM);
   return lives ? "process " + std::to_string(number) : "another process";
 }
@@ -164,25 +164,18 @@ std::optional<fs::path> data_of(const RunNotes& notes) {
 }
 
 void save_elapsed(const RunDirectory& run, Index epoch, Index batch, const Elapsed& elapsed) {
-  char text[200];
-  std::snprintf(text, sizeof text,
-                "{\"epoch\": %lld, \"batch\": %lld, \"seconds\": %.3f, \"step_seconds\": %.3f}\n",
-                static_cast<long long>(epoch), static_cast<long long>(batch), elapsed.seconds,
-                elapsed.step_seconds);
-  write_file_atomically(run.elapsed(), text);
+  const std::string json =
+      text("{\"epoch\": %lld, \"batch\": %lld, \"seconds\": %.3f, \"step_seconds\": %.3f}\n",
+           number(epoch), number(batch), elapsed.seconds, elapsed.step_seconds);
+  write_file_atomically(run.elapsed(), json);
 }
 
 std::optional<Elapsed> load_elapsed(const RunDirectory& run, Index epoch, Index batch) try {
   auto members = members_of_json(read_file(run.elapsed(), most_json));
-  const auto number = [&](const char* key) {
-    double value = -1;
-    const std::string& text = members[key];
-    std::from_chars(text.data(), text.data() + text.size(), value);
-    return value;
-  };
-  const Elapsed elapsed{number("seconds"), number("step_seconds")};
-  const bool same_steps = number("epoch") == static_cast<double>(epoch) &&
-                          number("batch") == static_cast<double>(batch);
+  const auto member = [&](const char* key) { return to_number<double>(members[key]).value_or(-1); };
+  const Elapsed elapsed{member("seconds"), member("step_seconds")};
+  const bool same_steps = member("epoch") == static_cast<double>(epoch) &&
+                          member("batch") == static_cast<double>(batch);
   if (!same_steps || !(elapsed.seconds >= 0 && elapsed.step_seconds >= 0)) return {};
   return elapsed;
 } catch (const Error&) {
@@ -244,12 +237,10 @@ MetricsTable::MetricsTable(fs::path path, Index last_epoch)
 }
 
 void MetricsTable::append(const EpochMetrics& row) {
-  char test_nll[32] = "", line[256];
-  if (row.test_nll) std::snprintf(test_nll, sizeof test_nll, "%.4f", *row.test_nll);
-  std::snprintf(line, sizeof line, "%lld,%.4f,%.6g,%.4f,%s,%.6g,%.3f,%.2f\n",
-                static_cast<long long>(row.epoch), row.train_objective, row.reconstruction_loss,
-                row.validation_nll, test_nll, row.learning_rate, row.ms_per_step, row.seconds);
-  text_ += line;
+  const std::string test_nll = row.test_nll ? text("%.4f", *row.test_nll) : "";
+  text_ += text("%lld,%.4f,%.6g,%.4f,%s,%.6g,%.3f,%.2f\n", number(row.epoch), row.train_objective,
+                row.reconstruction_loss, row.validation_nll, test_nll.c_str(), row.learning_rate,
+                row.ms_per_step, row.seconds);
   rows_.push_back(row);
   write_file_atomically(path_, text_);
 }

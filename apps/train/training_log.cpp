@@ -6,9 +6,9 @@
 #include <cstdio>
 #include <system_error>
 
-namespace backflow::inline BACKFLOW_PRECISION {
+#include "backflow/apps/files/text.h"
 
-static long long number(Index n) { return static_cast<long long>(n); }
+namespace backflow::inline BACKFLOW_PRECISION {
 
 void TrainingLog::say(const std::string& text) {
   if (quiet_) return;
@@ -23,19 +23,15 @@ void TrainingLog::say(const std::string& text) {
 }
 
 std::string TrainingLog::columns(const std::string& objective) {
-  char line[200];
-  std::snprintf(line, sizeof line, "%11s %12s %15s %15s %10s %8s %8s\n", "epoch", objective.c_str(),
-                "reconstruction", "validation NLL", "test NLL", "ms/step", "seconds");
-  return line;
+  return text("%11s %12s %15s %15s %10s %8s %8s\n", "epoch", objective.c_str(), "reconstruction",
+              "validation NLL", "test NLL", "ms/step", "seconds");
 }
 
 void TrainingLog::row(const EpochMetrics& row, Index epochs) {
-  char test_nll[32] = "-", line[200];
-  if (row.test_nll) std::snprintf(test_nll, sizeof test_nll, "%.1f", *row.test_nll);
-  std::snprintf(line, sizeof line, "%5lld/%-5lld %12.1f %15.4g %15.1f %10s %8.1f %8.1f\n",
-                number(row.epoch), number(epochs), row.train_objective, row.reconstruction_loss,
-                row.validation_nll, test_nll, row.ms_per_step, row.seconds);
-  say(line);
+  const std::string test_nll = row.test_nll ? text("%.1f", *row.test_nll) : "-";
+  say(text("%5lld/%-5lld %12.1f %15.4g %15.1f %10s %8.1f %8.1f\n", number(row.epoch),
+           number(epochs), row.train_objective, row.reconstruction_loss, row.validation_nll,
+           test_nll.c_str(), row.ms_per_step, row.seconds));
 }
 
 void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs) {
