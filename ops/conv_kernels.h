@@ -1,4 +1,5 @@
 // The two ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
+// Internal to conv2d: no header includes this.
 #pragma once
 
 #include <array>
