@@ -8,6 +8,7 @@
 
 #include "backflow/apps/bench/timescaling.h"
 #include "backflow/apps/files/atomic_file.h"
+#include "backflow/apps/files/numbers.h"
 #include "backflow/apps/pictures/gnuplot.h"
 #include "backflow/engine/parallel.h"
 
@@ -19,8 +20,6 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::array kinds{LayerKind::fc, LayerKind::conv};
 constexpr std::array methods{Method::exact, Method::self_normalizing};
-
-long long number(Index n) { return static_cast<long long>(n); }
 
 const char* title_of(LayerKind kind) { return kind == LayerKind::fc ? "FC" : "conv 3x3"; }
 const char* title_of(Method method) {

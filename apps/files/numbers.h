@@ -25,4 +25,7 @@ std::optional<Number> to_number(std::string_view text) {
   return value;
 }
 
+// A count as printf's %lld wants it: where an Index is a long, the compiler would warn.
+inline long long number(Index n) { return static_cast<long long>(n); }
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

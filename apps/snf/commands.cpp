@@ -8,6 +8,7 @@
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/profile_table.h"
 #include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/checkpoint.h"
 #include "backflow/apps/pictures/filters.h"
@@ -18,7 +19,6 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 using Json = nlohmann::ordered_json;
 
-static long long number(Index n) { return static_cast<long long>(n); }
 static void print(const Json& json) { std::printf("%s\n", json.dump(2).c_str()); }
 
 void list_experiments() {

@@ -8,6 +8,7 @@
 #include "backflow/apps/bench/profile_table.h"
 #include "backflow/apps/data/augment.h"
 #include "backflow/apps/data/datasets.h"
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/png.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/checkpoint.h"
@@ -48,7 +49,7 @@ Index steps_per_epoch(const Config& config, const ImageSet& images) {
 std::vector<std::uint32_t> training_order(const Config& config, Index images, Index epoch) {
   const auto n = static_cast<std::uint32_t>(images);
   if (config.shuffle)
-    return Random(config.seed, Purpose::shuffling, static_cast<std::uint32_t>(epoch))
+    return Random(config.seed, purposes::shuffling, static_cast<std::uint32_t>(epoch))
         .permutation(n);
   std::vector<std::uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
@@ -268,9 +269,9 @@ Training::Batch Training::load_batch() const {
   const Index first = position_.batch * config_.batch_size;
   const Index count = std::min<Index>(config_.batch_size, std::ssize(order_) - first);
   Pass pass;
-  pass.noise = Random(config_.seed, Purpose::dequantization, static_cast<std::uint32_t>(epoch()));
+  pass.noise = Random(config_.seed, purposes::dequantization, static_cast<std::uint32_t>(epoch()));
   pass.examples.assign(order_.begin() + first, order_.begin() + first + count);
-  const Random changes(config_.seed, Purpose::augmentation, static_cast<std::uint32_t>(epoch()));
+  const Random changes(config_.seed, purposes::augmentation, static_cast<std::uint32_t>(epoch()));
   const Tensor images = to_tensor(images_.train, pass.examples);
   Batch batch{augment(config_.augment, images, changes, pass.examples), std::move(pass)};
   trace_work("load the batch");

@@ -6,12 +6,11 @@
 #include <cstdio>
 #include <system_error>
 
+#include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/train/step.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-
-static long long number(Index n) { return static_cast<long long>(n); }
 
 void TrainingLog::flush() {
   if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return;
