@@ -16,8 +16,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 using PhiloxBlock = std::array<std::uint32_t, 4>;
 PhiloxBlock philox(PhiloxBlock counter, std::array<std::uint32_t, 2> key);
 
-// What the numbers are for; two purposes never share a number. The engine names its own, tests and
-// gradient checks; a program names others, Purpose{0}, Purpose{1}, ... (apps/data/purposes.h).
+// What the numbers are for; two purposes never share a number. The engine has one, for tests and
+// gradient checks; a program numbers others, Purpose{0}, Purpose{1}, ...
 enum class Purpose : std::uint32_t { testing = 4 };
 
 class Random {

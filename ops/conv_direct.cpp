@@ -62,7 +62,7 @@ void copy_rows(const Real* from, Index from_step, Real* to, Index to_step, Index
   with_constant<most_inlined>(width, copy);
 }
 
-// Images whose planes, so many per image and of so many Reals each, fit a part of the first cache.
+// How many images fit a part of the first cache, with so many planes of so many Reals each.
 Index images_in_cache(Index planes, Index plane) {
   constexpr Index bytes = 24 * 1024, most = 16;
   const Index image = planes * plane * static_cast<Index>(sizeof(Real));

@@ -8,6 +8,8 @@
 // Binary ops broadcast like NumPy's.
 #pragma once
 
+#include <cmath>
+
 #include "backflow/engine/parallel.h"
 #include "backflow/engine/record.h"
 
