@@ -23,7 +23,7 @@ struct Projection {
   Index elements = 0;  // of the outputs
   double squares = 0;  // of the weighted elements, added up: what their rounding is relative to
 };
-Projection projected(const Function& f, const std::vector<Var>& inputs, std::uint64_t seed) {
+Projection projected(const VarFunction& f, const std::vector<Var>& inputs, std::uint64_t seed) {
   Projection all;
   std::vector<Edge> edges;
   std::uint32_t output = 0;
@@ -40,7 +40,7 @@ Projection projected(const Function& f, const std::vector<Var>& inputs, std::uin
   return all;
 }
 
-std::vector<Tensor> gradients_of(const Function& f, const std::vector<Tensor>& inputs,
+std::vector<Tensor> gradients_of(const VarFunction& f, const std::vector<Tensor>& inputs,
                                  std::uint64_t seed) {
   std::vector<Var> leaves;
   for (const Tensor& input : inputs) leaves.push_back(Var::leaf(input));
@@ -81,7 +81,7 @@ struct Derivative {
 
 // d/dt f(x + t d) at 0 for input number `which`. Of the four differences, whose weights are 8, 8, 1
 // and 1, each output has an error of its own; a few units in the last place are an op's right.
-Derivative numeric_derivative(const Function& f, const std::vector<Tensor>& inputs,
+Derivative numeric_derivative(const VarFunction& f, const std::vector<Tensor>& inputs,
                               std::size_t which, const Tensor& d, double h, std::uint64_t seed) {
   const NoGrad no_grad;
   double squares = 0;
@@ -108,7 +108,7 @@ bool same_bits(const Tensor& a, const Tensor& b) { return a.values() == b.values
 
 class Check {
  public:
-  Check(const Function& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options,
+  Check(const VarFunction& f, const std::vector<Tensor>& inputs, const GradcheckOptions& options,
         GradcheckReport& report)
       : f_(f), inputs_(inputs), options_(options), report_(report) {}
 
@@ -164,7 +164,7 @@ class Check {
             allowed, ")");
   }
 
-  const Function& f_;
+  const VarFunction& f_;
   const std::vector<Tensor>& inputs_;
   const GradcheckOptions& options_;
   GradcheckReport& report_;
@@ -173,7 +173,7 @@ class Check {
 
 }  // namespace
 
-GradcheckReport gradcheck(const Function& f, const std::vector<Tensor>& inputs,
+GradcheckReport gradcheck(const VarFunction& f, const std::vector<Tensor>& inputs,
                           const GradcheckOptions& options) {
   GradcheckReport report;
   const Index live_before = memory_use().live_bytes;

@@ -22,7 +22,7 @@ struct GradcheckReport {
   explicit operator bool() const { return failure.empty(); }
 };
 
-using Function = std::function<std::vector<Var>(const std::vector<Var>&)>;
+using VarFunction = std::function<std::vector<Var>(const std::vector<Var>&)>;
 
 // Compares the gradient of a random projection of f's outputs with five-point central differences,
 // for each input in turn: along the claimed gradient's own direction, each element by a random
@@ -33,7 +33,7 @@ using Function = std::function<std::vector<Var>(const std::vector<Var>&)>;
 // Choose inputs away from kinks of f: an element of x moves by up to two steps of max(|x|, 0.1),
 // times a normal number. Differences of floats are coarse: in the float build a gradient that is
 // wrong by 5% or in its sign is found, and one that is wrong by 1% is not.
-GradcheckReport gradcheck(const Function& f, const std::vector<Tensor>& inputs,
+GradcheckReport gradcheck(const VarFunction& f, const std::vector<Tensor>& inputs,
                           const GradcheckOptions& options = {});
 GradcheckReport gradcheck(const std::function<Var(const Var&)>& f, const Tensor& x,
                           const GradcheckOptions& options = {});

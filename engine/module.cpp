@@ -36,7 +36,6 @@ void Parameter::ShapeStays::check() const {
 struct Module::Contents {
   std::vector<NamedParameter> parameters;
   std::vector<NamedTensor> buffers;
-  std::vector<std::string> ignored;
   std::unordered_set<const Module*> met;
 };
 
@@ -84,7 +83,6 @@ void Module::collect(const std::string& prefix, Contents& all) const {
     all.parameters.push_back({prefix + name, const_cast<Parameter*>(&parameter)});
   for (const auto& [name, tensor] : buffers_)
     all.buffers.push_back({prefix + name, const_cast<Tensor*>(&tensor)});
-  for (const std::string& name : ignored_) all.ignored.push_back(prefix + name);
   for (const auto& [name, module] : modules_) module->collect(prefix + name + ".", all);
 }
 
@@ -112,7 +110,5 @@ std::vector<NamedTensor> Module::buffers() const {
   check_names_differ(all.parameters, all.buffers);
   return std::move(all.buffers);
 }
-
-std::vector<std::string> Module::ignored_names() const { return contents().ignored; }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -102,8 +102,6 @@ class Module {
   std::vector<NamedParameter> parameters() const;
   // What belongs to a checkpoint though no gradient changes it: running averages and the like.
   std::vector<NamedTensor> buffers() const;
-  // Names that a state_dict from elsewhere may hold and that mean nothing to us.
-  std::vector<std::string> ignored_names() const;
 
  protected:
   // Names are not empty, and differ from those of the module's other parameters and buffers.
@@ -113,7 +111,6 @@ class Module {
   void add_module(std::string name, Module& module);
   // The nested ones, in the order of registration.
   const std::vector<std::pair<std::string, Module*>>& modules() const { return modules_; }
-  void ignore_name(std::string name) { ignored_.push_back(std::move(name)); }
 
  private:
   struct Contents;
@@ -125,7 +122,6 @@ class Module {
   std::list<std::pair<std::string, Parameter>> parameters_;  // a list: addresses must not move
   std::list<std::pair<std::string, Tensor>> buffers_;
   std::vector<std::pair<std::string, Module*>> modules_;
-  std::vector<std::string> ignored_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

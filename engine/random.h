@@ -3,6 +3,7 @@
 //
 // A number is a function of (seed, purpose, epoch, example, position) and of nothing else. So
 // noise does not depend on batching or threads, and resuming needs no state but a position.
+// These five are Philox's key and counter.
 #pragma once
 
 #include <array>
@@ -15,15 +16,9 @@ namespace backflow::inline BACKFLOW_PRECISION {
 using PhiloxBlock = std::array<std::uint32_t, 4>;
 PhiloxBlock philox(PhiloxBlock counter, std::array<std::uint32_t, 2> key);
 
-// What the numbers are for; two purposes never share a number.
-enum class Purpose : std::uint32_t {
-  initialization,
-  shuffling,
-  dequantization,
-  sampling,
-  testing,
-  augmentation
-};
+// What the numbers are for; two purposes never share a number. The engine has one, for tests and
+// gradient checks; a program numbers others, Purpose{0}, Purpose{1}, ...
+enum class Purpose : std::uint32_t { testing = 4 };
 
 class Random {
  public:

@@ -62,4 +62,23 @@ bool broadcasts_to(const Shape& from, const Shape& to) {
   return true;
 }
 
+Strides strides_of(const Shape& shape) {
+  Strides strides{};
+  Index stride = 1;
+  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
+    strides[axis] = stride;
+    stride *= shape[axis];
+  }
+  return strides;
+}
+
+Strides broadcast_strides(const Shape& from, const Shape& to) {
+  const Strides strides = strides_of(from);
+  const int added = to.rank() - from.rank();
+  Strides repeated{};
+  for (int axis = 0; axis < from.rank(); ++axis)
+    if (from[axis] != 1) repeated[added + axis] = strides[axis];
+  return repeated;
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

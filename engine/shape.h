@@ -88,4 +88,11 @@ std::ostream& operator<<(std::ostream& out, const Shape& shape);
 Shape broadcast(const char* op, const Shape& a, const Shape& b);
 bool broadcasts_to(const Shape& from, const Shape& to);
 
+// How many elements apart neighbours along each axis are, in a tensor of this shape.
+using Strides = std::array<Index, Shape::max_rank>;
+Strides strides_of(const Shape& shape);
+// The same for a tensor of shape `from` that is seen as one of shape `to`, to which it broadcasts:
+// 0 along the axes where it repeats.
+Strides broadcast_strides(const Shape& from, const Shape& to);
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

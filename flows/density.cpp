@@ -25,8 +25,8 @@ Tensor Density::log_prob(const Tensor& x, Pass pass) const {
 
 namespace {
 
-// Begins a training step, unless somebody has. Afterwards, even if the walk failed, the pass may
-// serve another one.
+// Begins a training step, unless the caller has begun it. The destructor ends it, so that the pass
+// may serve another step even if the walk failed.
 class BegunStep {
  public:
   BegunStep(const Flow& flow, const Tensor& x, Pass& pass)

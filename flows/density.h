@@ -20,12 +20,13 @@ class Density {
   // matter.
   Tensor log_prob(const Tensor& x, Pass pass = {}) const;
 
-  // What training maximises, (B). Equal to log_prob where every layer is exact; otherwise it lacks
-  // log-determinants, whose gradients it has, and is no likelihood. Layers add to pass.losses.
+  // What training maximises, (B). It equals log_prob where every layer is exact; otherwise it lacks
+  // log-determinants, though it has their gradients, and is no likelihood. Layers add to
+  // pass.losses.
   Var objective(const Var& x, Pass& pass) const;
 
-  // n examples: the flow's inverse of temperature * N(0, I), what split priors factored out
-  // included.
+  // n examples: the flow's inverse of temperature * N(0, I). What split priors factored out is
+  // drawn likewise.
   Tensor sample(Index n, const Random& random, double temperature = 1, Pass pass = {}) const;
 
  private:

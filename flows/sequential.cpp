@@ -24,10 +24,11 @@ bool Sequential::awaits_first_batch() const {
                      [](const auto& layer) { return layer->awaits_first_batch(); });
 }
 
-// Walks x along while a layer ahead still waits for it: in the first step, and never again.
+// A layer that awaits its first batch needs x as the layers before it leave it, so x walks along up
+// to the last such layer. After the first step none waits, and nothing walks.
 void Sequential::begin_step(const Tensor& x, const Pass& pass) const {
   const NoGrad no_grad;
-  Pass walk = pass;  // what this walk adds to it is nobody's
+  Pass walk = pass;  // a copy: losses and latents of this walk are thrown away
   walk.step_begun = true;
   const auto waiting = std::find_if(layers_.rbegin(), layers_.rend(),
                                     [](const auto& layer) { return layer->awaits_first_batch(); });

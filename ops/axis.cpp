@@ -6,6 +6,7 @@
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

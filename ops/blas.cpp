@@ -12,8 +12,9 @@
 #include "backflow/engine/buffer.h"
 #include "backflow/engine/parallel.h"
 
-// OpenBLAS's own, in no header, and null where a build of it does not show them. It has a list of
-// buffers that it never gives back; a call takes the first that is free, or maps one more.
+// Functions inside OpenBLAS that no header declares; null where a build of it does not export them.
+// OpenBLAS has a list of buffers that it never gives back; a call takes the first that is free, or
+// maps one more.
 extern "C" {
 [[gnu::weak]] void* blas_memory_alloc(int);
 [[gnu::weak]] void blas_memory_free(void*);
@@ -22,7 +23,8 @@ extern "C" {
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// Before main(): our threads share the work, and OpenBLAS's would share it another way.
+// The one switch of OpenBLAS's own threads, set before main(): the work is shared among our
+// threads, and other shares would give other bits.
 [[maybe_unused]] const bool single_threaded = (openblas_set_num_threads(1), true);
 
 constexpr Index bytes_per_buffer = Index{128} << 20;
@@ -31,7 +33,7 @@ constexpr Index most_buffers_taken = 50;
 
 std::mutex preparing;
 Index prepared_threads = 0;   // that live
-Index buffers_there_are = 0;  // at least; for so many calls at once, OpenBLAS asks for nothing
+Index buffers_there_are = 0;  // or more: so many calls at once find a buffer each
 
 // A forked child has only the thread that forked.
 void forget_other_threads_after_fork() {
@@ -50,7 +52,7 @@ struct Counted {
 };
 thread_local Counted this_thread;
 
-// Asks as OpenBLAS does, and gives everything back.
+// Asks the system for so many buffers as OpenBLAS would, and gives everything back.
 bool system_has(Index buffers) {
   std::vector<void*> mapped;
   for (mapped.reserve(buffers); std::ssize(mapped) < buffers;) {
@@ -63,7 +65,7 @@ bool system_has(Index buffers) {
   return std::ssize(mapped) == buffers;
 }
 
-// Makes OpenBLAS map them now, while there is room: tensors may fill it before it does so itself.
+// Makes OpenBLAS map so many buffers now, while there is memory: later, tensors may have taken it.
 void take_at_once(Index buffers) {
   if (!blas_memory_alloc || !blas_memory_free) return;
   std::vector<void*> taken(std::min(buffers, most_buffers_taken));
@@ -71,7 +73,8 @@ void take_at_once(Index buffers) {
   for (void* buffer : taken) blas_memory_free(buffer);
 }
 
-// While `busy` other threads may hold one each, so that as many more are mapped.
+// Sees to it that `wanted` buffers are there. Meanwhile `busy` other threads may hold one each, so
+// as many more may have to be mapped.
 void make_buffers(Index wanted, Index busy) {
   if (wanted <= buffers_there_are) return;
   const Index missing = std::min(wanted, wanted + busy - buffers_there_are);

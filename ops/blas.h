@@ -1,4 +1,4 @@
-// OpenBLAS: before its first use, and which one it is.
+// What OpenBLAS needs before its first use, and which of its kernels are at work.
 #pragma once
 
 #include <string>
@@ -7,19 +7,19 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// For prepare_blas() alone.
+// These two are for prepare_blas() alone.
 inline constinit thread_local bool blas_is_prepared = false;
 void prepare_blas_on_this_thread();
 
 // To be called on the thread that calls OpenBLAS, before it does. Sees to it that OpenBLAS has the
-// memory that it works in: when the system has none, OpenBLAS itself would ask for ever. Throws
-// OutOfMemory then, and the next call tries again.
+// memory that it works in: when the system has none left, OpenBLAS itself would ask for it again
+// and again without an end. This throws OutOfMemory then, and the next call tries again.
 inline void prepare_blas() {
   if (!blas_is_prepared) prepare_blas_on_this_thread();
 }
 
-// The kernels that it has chosen for this processor, such as "Haswell": its products have the same
-// bits only under the same ones.
+// The name of the kernels that OpenBLAS has chosen for this processor, such as "Haswell". Products
+// have the same bits only under the same kernels.
 std::string blas_kernel();
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

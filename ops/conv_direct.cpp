@@ -25,7 +25,7 @@ Pack load(const Real* p) {
   return pack;
 }
 void store(Real* p, const Pack& pack) { std::memcpy(p, &pack, sizeof pack); }
-// Of all lanes: halves are added until two are left.
+// The sum of all lanes: halves are added until two lanes are left.
 template <std::size_t bytes = sizeof(Pack), class Lanes = Pack>
 Real total(const Lanes& x) {
   if constexpr (bytes == 2 * sizeof(Real)) {
@@ -50,7 +50,7 @@ void with_constant(Index n, const F& f) {
   }
 }
 
-// Rows shorter than a call of memcpy() is long.
+// For short rows: the copy is inlined, since a call of memcpy() takes longer than such a row.
 void copy_rows(const Real* from, Index from_step, Real* to, Index to_step, Index rows,
                Index width) {
   constexpr int most_inlined = 32;
@@ -62,7 +62,7 @@ void copy_rows(const Real* from, Index from_step, Real* to, Index to_step, Index
   with_constant<most_inlined>(width, copy);
 }
 
-// Images whose planes, so many per image and of so many Reals each, fit a part of the first cache.
+// How many images fit a part of the first cache, with so many planes of so many Reals each.
 Index images_in_cache(Index planes, Index plane) {
   constexpr Index bytes = 24 * 1024, most = 16;
   const Index image = planes * plane * static_cast<Index>(sizeof(Real));
@@ -72,10 +72,10 @@ Index images_in_cache(Index planes, Index plane) {
 // Where the pixels of some images lie: [channel][image][row][column], each row followed by zeros
 // that serve as its right and the next row's left margin, each image by rows of zeros. Planes begin
 // at whole packs: loads across a cache line take twice as long.
-struct Layout {
+struct PlaneLayout {
   Index H, W, row, image, margin, size, channel;
 
-  Layout(const ConvGeometry& g, Index images)
+  PlaneLayout(const ConvGeometry& g, Index images)
       : H(g.H),
         W(g.W),
         row(W + std::max(g.pad.left, g.pad.right)),
@@ -85,11 +85,12 @@ struct Layout {
         size(whole_packs(images * image)),
         channel(2 * margin + size + accumulators * lanes) {}
 
-  Index of(Index channels) const { return channels * channel; }  // Reals
+  // How many Reals so many channels take.
+  Index reals_of(Index channels) const { return channels * channel; }
 
-  // Of images (.., channels, H, W).
+  // Lays images (.., channels, H, W) out so.
   void spread(const Real* from, Index images, Index channels, Real* planes) const {
-    std::fill_n(planes, of(channels), Real(0));
+    std::fill_n(planes, reals_of(channels), Real(0));
     for (Index i = 0; i < images; ++i)
       for (Index c = 0; c < channels; ++c, from += H * W)
         copy_rows(from, W, planes + c * channel + margin + i * image, row, H, W);
@@ -177,13 +178,13 @@ void for_each_block(Index outputs, const Body& body) {
 Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   Tensor y = Tensor::empty(g.output());
   const Index taps = g.C * g.taps();
-  const Index group = images_in_cache(g.C + most_outputs, Layout(g, 1).image);
-  const Layout layout(g, group);
+  const Index group = images_in_cache(g.C + most_outputs, PlaneLayout(g, 1).image);
+  const PlaneLayout layout(g, group);
   const std::vector<Index> offsets = layout.tap_offsets(g);
   const std::vector<Real> weights = in_blocks(w, g.O, taps);
   parallel_for(g.B, group, [&, out = y.mutable_data()](Index image, Index end) {
     const Index step = layout.size + accumulators * lanes, n = (end - image) * layout.image;
-    const Workspace in(layout.of(g.C)), flat(most_outputs * step);
+    const Workspace in(layout.reals_of(g.C)), flat(most_outputs * step);
     layout.spread(x.data() + image * g.C * g.in_pixels(), end - image, g.C, in.data());
     for_each_block(g.O, [&](Index first, auto outputs) {
       correlate<outputs>(in.data() + layout.margin, offsets, weights.data() + first * taps,
@@ -200,10 +201,11 @@ Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const Con
 Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
   const Index taps = g.C * g.taps();
   constexpr Index together = 16;  // images: so many share the cost of fetching sums
-  const Layout layout(g, together);
+  const PlaneLayout layout(g, together);
   const std::vector<Index> offsets = layout.tap_offsets(g);
   const auto part = [&](Index image, Index count, Real* dw) {
-    const Workspace in(layout.of(g.C)), out(layout.of(g.O)), lane_sums(g.O * taps * lanes);
+    const Workspace in(layout.reals_of(g.C)), out(layout.reals_of(g.O)),
+        lane_sums(g.O * taps * lanes);
     Pack* sums = reinterpret_cast<Pack*>(lane_sums.data());
     std::fill_n(sums, g.O * taps, Pack{});
     for (const Index end = image + count; image < end; image += together) {

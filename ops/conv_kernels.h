@@ -1,4 +1,5 @@
 // The two ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
+// Internal to conv2d: no header includes this.
 #pragma once
 
 #include <array>
@@ -44,13 +45,13 @@ Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const C
 Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
                                const ConvGeometry& g);
 Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
-// And of the bias, (O), while d is in the cache.
+// With the gradient of the bias, (O), which is added up while d is in the cache.
 std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                         const ConvGeometry& g);
 
 // ---- For both: groups of images are the tasks, cut by shape alone -------------------------------
 
-constexpr Index images_at_once = 4;  // of a cheap pass over whole images
+constexpr Index images_at_once = 4;  // in a chunk of a cheap walk over images
 
 // Adds up one tensor per eighth of the images, in order: body(first image, count, sum) fills each.
 Tensor sum_over_groups(const Shape& shape, Index images,

@@ -2,25 +2,19 @@
 
 #include <cblas.h>
 
-#include <atomic>
 #include <cmath>
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/blas.h"
+#include "backflow/ops/lapack.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
-
-// LAPACK, which is inside OpenBLAS. Every matrix in this file is column-major, as it wants them.
-extern "C" {
-void dgetrf_(const int* m, const int* n, double* a, const int* lda, int* pivots, int* info);
-void dlaswp_(const int* n, double* a, const int* lda, const int* first, const int* last,
-             const int* pivots, const int* increment);
-}
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-namespace {
 
-std::atomic<Index> factorizations = 0;
+// Every matrix in this file is column-major, as BLAS and LAPACK want it.
+namespace {
 
 // A matrix, or a part of one: element (i, j) is data[i + j * leading].
 struct View {
@@ -74,7 +68,7 @@ struct Window {
 // How an n x n matrix is cut: into blocks of m rows, of which each meets `reach` neighbours on
 // either side. Eliminating block column k involves the `reach` block rows after it and, since
 // these may be exchanged, the 2 reach block columns after it; at the end, fewer.
-struct Layout {
+struct Blocking {
   int blocks, m, reach;
 
   int n() const { return blocks * m; }
@@ -93,7 +87,7 @@ struct Layout {
   Window of_factors(double* band, int k) const { return window(band, k, below(k), right(k)); }
   Window of_inverse(double* band, int k) const { return window(band, k, right(k), below(k)); }
 
-  // Of the factorization and the gradient.
+  // What the factorization and the gradient cost.
   double flop() const {
     double cubes = 0;
     for (int k = 0; k < blocks; ++k)
@@ -102,9 +96,9 @@ struct Layout {
   }
 };
 
-// One block for each image row or, where that is cheaper, one block for everything.
-Layout layout_of(int height, int row, int pad) {
-  const Layout banded{height, row, std::min(pad, height - 1)}, dense{1, height * row, 0};
+// One block for each image row or, where that is cheaper, one block for the whole matrix.
+Blocking blocking_of(int height, int row, int pad) {
+  const Blocking banded{height, row, std::min(pad, height - 1)}, dense{1, height * row, 0};
   return banded.flop() < dense.flop() ? banded : dense;
 }
 
@@ -113,7 +107,7 @@ Layout layout_of(int height, int row, int pad) {
 struct ConvLU::Factors {
   Shape kernel;
   Index channels, height, width;
-  Layout layout;
+  Blocking blocking;
   std::unique_ptr<double[]> band;
   std::vector<int> pivots;
   int zero_pivot = 0;  // 1-based; 0: none
@@ -121,9 +115,9 @@ struct ConvLU::Factors {
   Factors(const Tensor& w, Index height, Index width);
   void factorize();
   void solve(const View& x) const;
-  View lu() const { return layout.whole(band.get()); }
-  Window window(int k) const { return layout.of_factors(band.get(), k); }
-  const int* exchanges(int k) const { return pivots.data() + k * layout.m; }  // from 1 in block k
+  View lu() const { return blocking.whole(band.get()); }
+  Window window(int k) const { return blocking.of_factors(band.get(), k); }
+  const int* exchanges(int k) const { return pivots.data() + k * blocking.m; }  // from 1 in block k
   template <class Visit>
   void for_each_weight(Visit visit) const;
 };
@@ -150,10 +144,10 @@ ConvLU::Factors::Factors(const Tensor& w, Index height, Index width)
       channels(kernel[0]),
       height(height),
       width(width),
-      layout(layout_of(static_cast<int>(height), static_cast<int>(width * channels),
-                       static_cast<int>(kernel[2] / 2))),
-      band(std::make_unique<double[]>(layout.size())),
-      pivots(layout.n()) {
+      blocking(blocking_of(static_cast<int>(height), static_cast<int>(width * channels),
+                           static_cast<int>(kernel[2] / 2))),
+      band(std::make_unique<double[]>(blocking.size())),
+      pivots(blocking.n()) {
   const View T = lu();
   for_each_weight([&](Index row, Index column, Index i) { *T.at(row, column) = w[i]; });
   factorize();
@@ -163,16 +157,16 @@ ConvLU::Factors::Factors(const Tensor& w, Index height, Index width)
 // the left alone: T = P0^T L0 P1^T L1 ... U.
 void ConvLU::Factors::factorize() {
   prepare_blas();
-  for (int k = 0; k < layout.blocks; ++k) {
+  for (int k = 0; k < blocking.blocks; ++k) {
     const Window a = window(k);
-    int* const chosen = pivots.data() + k * layout.m;
+    int* const chosen = pivots.data() + k * blocking.m;
     int info = 0;
     dgetrf_(&a.left.rows, &a.left.columns, a.left.data, &a.left.leading, chosen, &info);
     if (info > 0) {
-      zero_pivot = k * layout.m + info;
+      zero_pivot = k * blocking.m + info;
       return;
     }
-    exchange_rows(a.after, chosen, layout.m);
+    exchange_rows(a.after, chosen, blocking.m);
     divide(a.right, CblasLeft, CblasLower, a.diagonal);
     subtract_product(a.rest, 1, a.below, a.right);
   }
@@ -190,10 +184,8 @@ static void check(const Tensor& w, Index height, Index width) {
 ConvLU::ConvLU(const Tensor& w, Index height, Index width) {
   check(w, height, width);
   factors_ = std::make_shared<const Factors>(w, height, width);
-  ++factorizations;
 }
 
-Index ConvLU::count() { return factorizations; }
 bool ConvLU::singular() const { return factors_->zero_pivot > 0; }
 
 const ConvLU::Factors& ConvLU::regular(const char* op) const {
@@ -207,7 +199,7 @@ const ConvLU::Factors& ConvLU::regular(const char* op) const {
 double ConvLU::log_abs_det() const {
   const Factors& f = regular("conv_logabsdet");
   double sum = 0;
-  for (int i = 0; i < f.layout.n(); ++i) sum += std::log(std::abs(*f.lu().at(i, i)));
+  for (int i = 0; i < f.blocking.n(); ++i) sum += std::log(std::abs(*f.lu().at(i, i)));
   return sum;
 }
 
@@ -232,29 +224,30 @@ static void inverse_window(const Window& z, const Window& a, const int* exchange
       cblas_dswap(z.all.rows, z.all.at(0, j), 1, z.all.at(0, exchanges[j] - 1), 1);
 }
 
-Tensor ConvLU::gradient() const {
+Tensor ConvLU::logdet_gradient() const {
   const Factors& f = regular("conv_logabsdet");
-  const auto inverse = std::make_unique<double[]>(f.layout.size());  // of T, within its band
-  for (int k = f.layout.blocks - 1; k >= 0; --k)
-    inverse_window(f.layout.of_inverse(inverse.get(), k), f.window(k), f.exchanges(k));
+  // T^-1, within the band of T.
+  const auto inverse = std::make_unique<double[]>(f.blocking.size());
+  for (int k = f.blocking.blocks - 1; k >= 0; --k)
+    inverse_window(f.blocking.of_inverse(inverse.get(), k), f.window(k), f.exchanges(k));
 
   std::vector<double> sum(f.kernel.size());
-  const View Z = f.layout.whole(inverse.get());
+  const View Z = f.blocking.whole(inverse.get());
   f.for_each_weight([&](Index row, Index column, Index i) { sum[i] += *Z.at(column, row); });
   return {f.kernel, {sum.begin(), sum.end()}};
 }
 
 // x = T^-1 x for each column of x.
 void ConvLU::Factors::solve(const View& x) const {
-  const int m = layout.m;
+  const int m = blocking.m;
   const auto rows = [&](int k, int count) { return x.part(k * m, 0, count, x.columns); };
-  for (int k = 0; k < layout.blocks; ++k) {
+  for (int k = 0; k < blocking.blocks; ++k) {
     const Window a = window(k);
     exchange_rows(rows(k, a.all.rows), exchanges(k), m);
     divide(rows(k, m), CblasLeft, CblasLower, a.diagonal);
     subtract_product(rows(k + 1, a.below.rows), 1, a.below, rows(k, m));
   }
-  for (int k = layout.blocks - 1; k >= 0; --k) {
+  for (int k = blocking.blocks - 1; k >= 0; --k) {
     const Window a = window(k);
     subtract_product(rows(k, m), 1, a.right, rows(k + 1, a.right.columns));
     divide(rows(k, m), CblasLeft, CblasUpper, a.diagonal);
@@ -268,7 +261,7 @@ Tensor ConvLU::solve(const Tensor& z) const {
          ") expected, the shape is ", z.shape());
   const Tensor images = permute(z, {0, 2, 3, 1});  // channels inside; for BLAS each is a column
   std::vector<double> x(images.data(), images.data() + images.size());
-  const int n = f.layout.n();
+  const int n = f.blocking.n();
   constexpr Index images_per_chunk = 50;
   parallel_for(z.size(0), images_per_chunk, [&](Index begin, Index end) {
     f.solve({x.data() + begin * n, n, static_cast<int>(end - begin), n});
@@ -278,7 +271,7 @@ Tensor ConvLU::solve(const Tensor& z) const {
 
 Var conv_logabsdet(const Var& w, const ConvLU& lu) {
   return record("conv_logabsdet", static_cast<Real>(lu.log_abs_det()),
-                grad(w, [lu](const Tensor& g) { return g * lu.gradient(); }));
+                grad(w, [lu](const Tensor& g) { return g * lu.logdet_gradient(); }));
 }
 Var conv_logabsdet(const Var& w, Index height, Index width) {
   return conv_logabsdet(w, ConvLU(w.value(), height, width));

@@ -30,11 +30,8 @@ class ConvLU {
 
   bool singular() const;                // a pivot is exactly 0
   double log_abs_det() const;           // nats; fails if singular, as do the next two
-  Tensor gradient() const;              // d log|det T| / dw, (C, C, K, L)
+  Tensor logdet_gradient() const;       // d log|det T| / dw, (C, C, K, L)
   Tensor solve(const Tensor& z) const;  // T^-1 z for images (B, C, H, W)
-
-  // How many convolutions this program has factorised so far.
-  static Index count();
 
  private:
   struct Factors;

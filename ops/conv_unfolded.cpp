@@ -36,7 +36,7 @@ void unfold(const Real* x, const ConvGeometry& g, Real* columns) {
       });
 }
 
-// Its adjoint.
+// The adjoint of unfold(): adds each column entry to the pixel that it was copied from.
 void fold(const Real* columns, const ConvGeometry& g, Real* x) {
   std::fill_n(x, g.C * g.in_pixels(), Real(0));
   for (Index c = 0; c < g.C; ++c, x += g.in_pixels())
@@ -56,7 +56,7 @@ class Unfolded {
     unfold(x, g_, columns_.data());
     return matrix(columns_.data(), rows(), pixels());
   }
-  // x = the adjoint of unfolding, of the product a b.
+  // x = the product a b, folded.
   void fold_product(const MatrixView& a, const MatrixView& b, Real* x) {
     product(g_.pointwise() ? x : columns_.data(), pixels(), 0, a, b);
     if (!g_.pointwise()) fold(columns_.data(), g_, x);

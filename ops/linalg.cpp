@@ -1,29 +1,15 @@
 #include "backflow/ops/linalg.h"
 
-#include <atomic>
 #include <cmath>
 
 #include "backflow/ops/blas.h"
+#include "backflow/ops/lapack.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
-
-// LAPACK, which is inside OpenBLAS: matrices are column-major, so it sees our A as A^T.
-extern "C" {
-void dgetrf_(const int* m, const int* n, double* a, const int* lda, int* pivots, int* info);
-void dgetri_(const int* n, double* a, const int* lda, const int* pivots, double* work,
-             const int* lwork, int* info);
-void dgetrs_(const char* mode, const int* n, const int* columns, const double* a, const int* lda,
-             const int* pivots, double* b, const int* ldb, int* info);
-void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work,
-             const int* lwork, int* info);
-void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda, const double* tau,
-             double* work, const int* lwork, int* info);
-}
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-
-static std::atomic<Index> factorizations = 0;
 
 struct LU::Factors {
   int n = 0;
@@ -32,20 +18,24 @@ struct LU::Factors {
   int zero_pivot = 0;  // 1-based; 0: none
 };
 
-LU::LU(const Tensor& A) {
+static void check_square(const char* op, const Tensor& A) {
   if (A.rank() != 2 || A.size(0) != A.size(1))
-    fail("lu", "a square matrix expected, the shape is ", A.shape());
+    fail(op, "a square matrix expected, the shape is ", A.shape());
+}
+
+// LAPACK's matrices are column-major, so it factorises A^T: it solves with A where asked to solve
+// with the transpose.
+LU::LU(const Tensor& A) {
+  check_square("lu", A);
   auto factors = std::make_shared<Factors>();
   const int n = factors->n = static_cast<int>(A.size(0));
   factors->lu.assign(A.data(), A.data() + A.size());
   factors->pivots.resize(n);
   prepare_blas();
   if (n > 0) dgetrf_(&n, &n, factors->lu.data(), &n, factors->pivots.data(), &factors->zero_pivot);
-  ++factorizations;
   factors_ = std::move(factors);
 }
 
-Index LU::count() { return factorizations; }
 Index LU::size() const { return factors_->n; }
 bool LU::singular() const { return factors_->zero_pivot > 0; }
 
@@ -122,11 +112,12 @@ Var inverse(const Var& A) {
                 }));
 }
 
-Tensor random_orthogonal(Index size, const Random& random) {
-  const Tensor normal = random.normal({size, size});
-  if (size == 0) return normal;
-  const int n = static_cast<int>(size), lwork = 64 * n;
-  std::vector<double> q(normal.data(), normal.data() + normal.size()), tau(n), work(lwork);
+// LAPACK sees A^T, and A^T = Q R is A = R^T Q^T; read by rows, its Q is Q^T.
+Tensor orthogonal_factor(const Tensor& A) {
+  check_square("orthogonal_factor", A);
+  if (A.size() == 0) return A;
+  const int n = static_cast<int>(A.size(0)), lwork = 64 * n;
+  std::vector<double> q(A.data(), A.data() + A.size()), tau(n), work(lwork);
   int info = 0;
   prepare_blas();
   dgeqrf_(&n, &n, q.data(), &n, tau.data(), work.data(), &lwork, &info);
@@ -134,7 +125,7 @@ Tensor random_orthogonal(Index size, const Random& random) {
   for (int i = 0; i < n; ++i) sign[i] = q[i * (n + std::size_t{1})] < 0 ? -1 : 1;
   dorgqr_(&n, &n, &n, q.data(), &n, tau.data(), work.data(), &lwork, &info);
   for (std::size_t i = 0; i < q.size(); ++i) q[i] *= sign[i / n];  // column i / n of Q
-  return to_tensor({size, size}, q);
+  return to_tensor(A.shape(), q);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

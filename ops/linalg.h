@@ -4,7 +4,6 @@
 // Gradients: Petersen & Pedersen, "The Matrix Cookbook", 2012, eqs. (57), (60).
 #pragma once
 
-#include "backflow/engine/random.h"
 #include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -21,9 +20,6 @@ class LU {
   Tensor solve(const Tensor& B) const;  // A^-1 B for B of (n, k); 2 n^2 k flop
   Tensor solve_transposed(const Tensor& B) const;  // A^-T B
 
-  // How many matrices this program has factorised so far.
-  static Index count();
-
  private:
   struct Factors;
   Tensor solve(const Tensor& B, char mode) const;
@@ -38,7 +34,8 @@ Var logabsdet(const Var& A, const LU& lu);
 Var solve(const Var& A, const Var& B);  // A^-1 B, (n, n) and (n, k)
 Var inverse(const Var& A);
 
-// A random orthogonal matrix, uniform (Haar): Q of a normal matrix with R's diagonal positive.
-Tensor random_orthogonal(Index n, const Random& random);
+// The orthogonal Q of a square A = L Q, where L is lower triangular and its diagonal not negative:
+// the rows of A, made orthonormal one after another. In double; without a gradient.
+Tensor orthogonal_factor(const Tensor& A);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

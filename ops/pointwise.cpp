@@ -1,20 +1,13 @@
 #include "backflow/ops/pointwise.h"
 
+#include "backflow/ops/vector_math.h"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // Equal sizes and steps merge into one row; a scalar operand has step 0 everywhere.
 BroadcastPlan::BroadcastPlan(const char* op, const Shape& a, const Shape& b)
     : shape(broadcast(op, a, b)) {
-  const auto strides_of = [this](const Shape& operand) {
-    std::array<Index, Shape::max_rank> strides{};
-    Index stride = 1;
-    for (int i = 1; i <= operand.rank(); ++i) {
-      strides[shape.rank() - i] = operand[-i] == 1 ? 0 : stride;
-      stride *= operand[-i];
-    }
-    return strides;
-  };
-  const auto full_a = strides_of(a), full_b = strides_of(b);
+  const Strides full_a = broadcast_strides(a, shape), full_b = broadcast_strides(b, shape);
   int axis = shape.rank() - 1;
   while (axis >= 0 && shape[axis] == 1) --axis;
   if (axis >= 0) step_a = full_a[axis] ? 1 : 0, step_b = full_b[axis] ? 1 : 0;

@@ -8,9 +8,10 @@
 // Binary ops broadcast like NumPy's.
 #pragma once
 
+#include <cmath>
+
 #include "backflow/engine/parallel.h"
 #include "backflow/engine/record.h"
-#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -46,7 +47,7 @@ struct BroadcastPlan {
 
  private:
   Shape outer_;
-  std::array<Index, Shape::max_rank> strides_a_{}, strides_b_{};
+  Strides strides_a_{}, strides_b_{};
 };
 
 template <class F>

@@ -2,6 +2,10 @@
 //
 // No axes means all of them; a negative axis counts from the end. `keep` leaves the reduced axes
 // in the shape, with size 1, so that the result broadcasts against x. An axis named twice fails.
+//
+// The engine has a sum of its own, sum_to() in engine/tensor.h, for the gradients of operands that
+// were broadcast: it may not depend on ops. The two add in different orders, each fit for the axes
+// that it meets, and bits depend on the order: so there are two.
 #pragma once
 
 #include <vector>

@@ -11,18 +11,6 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-using Strides = std::array<Index, Shape::max_rank>;
-
-Strides strides_of(const Shape& shape) {
-  Strides strides{};
-  Index stride = 1;
-  for (int axis = shape.rank() - 1; axis >= 0; --axis) {
-    strides[axis] = stride;
-    stride *= shape[axis];
-  }
-  return strides;
-}
-
 template <class List>
 std::string listed(const List& list) {
   std::ostringstream out;
@@ -142,7 +130,7 @@ class StridedCopy {
 };
 
 // out[i, j, ...] = x[start + i * strides[0] + j * strides[1] + ...]
-Tensor gather(const Tensor& x, const Shape& shape, const Strides& strides, Index start = 0) {
+Tensor read_strided(const Tensor& x, const Shape& shape, const Strides& strides, Index start = 0) {
   const std::vector<Axis> axes = merged(shape, strides, strides_of(shape));
   const bool all_in_order = axes.empty() || (axes.size() == 1 && axes[0].from == 1);
   if (all_in_order && shape.size() == x.size()) return x.reshape(shape);
@@ -246,7 +234,7 @@ Tensor permute(const Tensor& x, const std::vector<int>& axes) {
     permuted[shape.rank()] = strides[axis];
     shape.push_back(x.size(axis));
   }
-  return gather(x, shape, permuted);
+  return read_strided(x, shape, permuted);
 }
 
 Var permute(const Var& x, const std::vector<int>& axes) {
@@ -271,7 +259,7 @@ Tensor slice(const Tensor& x, int axis, Index begin, Index end) {
   const Strides strides = strides_of(x.shape());
   Shape shape = x.shape();
   shape[axis] = end - begin;
-  return gather(x, shape, strides, begin * strides[axis]);
+  return read_strided(x, shape, strides, begin * strides[axis]);
 }
 
 // sum[..., begin + i, ...] += g[..., i, ...]
@@ -362,7 +350,7 @@ Tensor flip(const Tensor& x, const std::vector<int>& axes) {
     start += (x.size(axis) - 1) * strides[axis];
     strides[axis] = -strides[axis];
   }
-  return gather(x, x.shape(), strides, start);
+  return read_strided(x, x.shape(), strides, start);
 }
 
 Var flip(const Var& x, const std::vector<int>& axes) {
@@ -373,12 +361,7 @@ Var flip(const Var& x, const std::vector<int>& axes) {
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   if (!broadcasts_to(x.shape(), shape))
     fail("broadcast_to", "the shape ", x.shape(), " does not broadcast to ", shape);
-  const Strides strides = strides_of(x.shape());
-  const int added = shape.rank() - x.rank();
-  Strides repeated{};  // a step of 0 stays where it is
-  for (int axis = 0; axis < x.rank(); ++axis)
-    if (x.size(axis) != 1) repeated[added + axis] = strides[axis];
-  return gather(x, shape, repeated);
+  return read_strided(x, shape, broadcast_strides(x.shape(), shape));
 }
 
 Var broadcast_to(const Var& x, const Shape& shape) {

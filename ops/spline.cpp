@@ -11,9 +11,8 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-using Layout = SplineLayout;
 using Tables = SplineTables;
-constexpr Index width = Layout::strip_width;
+constexpr Index width = SplineLayout::strip_width;
 constexpr char name[] = "rational_quadratic_spline";
 
 // ---- Vectors --------------------------------------------------------------------------------
@@ -58,7 +57,7 @@ inline Lanes log(const Lanes& v) {
 
 // Calls body(first element, its column in the strip, count) for each vector of a task's part of x.
 template <class Body>
-void for_each_vector(const Layout& l, Index task, const Body& body) {
+void for_each_vector(const SplineLayout& l, Index task, const Body& body) {
   const Index first_column = l.strip_of(task) * width;
   const Index columns = std::min(width, l.columns - first_column);
   const Index first_row = l.first_row_of(task);
@@ -145,8 +144,8 @@ inline Terms terms_of(const Bin& bin, const Lanes& x) {
 
 inline Mask is_outside(const Lanes& x, Real bound) { return (x < -bound) | (x > bound); }
 
-void forward_task(const Layout& l, const Tables& tables, Index task, const Real* x, Real* value,
-                  Real* log_derivative) {
+void forward_task(const SplineLayout& l, const Tables& tables, Index task, const Real* x,
+                  Real* value, Real* log_derivative) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
@@ -162,8 +161,8 @@ void forward_task(const Layout& l, const Tables& tables, Index task, const Real*
 
 // ---- Its gradient ---------------------------------------------------------------------------
 
-// Of x, and of what the formula takes from its bin, for the gradients `value` and `log_derivative`
-// of the two outputs; that of y_k is the value's.
+// The gradients of x and of what the formula takes from its bin. They follow from the gradients
+// `value` and `log_derivative` of the two outputs; the gradient of y_k is `value` itself.
 struct BinGradient {
   Lanes x, width, height, d0, d1;
 };
@@ -216,7 +215,7 @@ struct Backward {
   Real *gradient, *sums;
 };
 
-void backward_task(const Layout& l, const Tables& tables, Index task, const Backward& b) {
+void backward_task(const SplineLayout& l, const Tables& tables, Index task, const Backward& b) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
@@ -233,7 +232,7 @@ void backward_task(const Layout& l, const Tables& tables, Index task, const Back
 }
 
 // Adds up the sums of a strip's tasks, and of the columns that share a spline, in order.
-std::vector<double> total_sums(const Layout& l, Index strip, const Tensor& sums) {
+std::vector<double> total_sums(const SplineLayout& l, Index strip, const Tensor& sums) {
   const Index per_task = sums.size(1);
   std::vector<double> total(per_task);
   for (Index task = strip; task < l.tasks(); task += l.strips)
@@ -244,7 +243,7 @@ std::vector<double> total_sums(const Layout& l, Index strip, const Tensor& sums)
   return total;
 }
 
-void add_parameter_gradients(const Layout& l, const Tables& tables, const Tensor& sums,
+void add_parameter_gradients(const SplineLayout& l, const Tables& tables, const Tensor& sums,
                              const std::array<Shape, 3>& shapes,
                              std::span<Accumulator* const> into) {
   std::array<Tensor, 3> g;
@@ -289,7 +288,7 @@ inline Ends find_ends(const Knots& knots, Index bins, const Lanes& value) {
 //
 // root = sqrt(r^2 + 4 s^2 e (1 - e)): nothing cancels in the first if r > 0, in the second else.
 // In double: where the spline is flat, digits are few.
-void inverse_task(const Layout& l, const Tables& tables, Index task, const Real* y, Real* x) {
+void inverse_task(const SplineLayout& l, const Tables& tables, Index task, const Real* y, Real* x) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
@@ -317,7 +316,7 @@ void inverse_task(const Layout& l, const Tables& tables, Index task, const Real*
 
 std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
                                              const Var& derivatives, const SplineOptions& options) {
-  const Layout layout(name, x.shape(), widths.shape(), heights.shape(), derivatives.shape());
+  const SplineLayout layout(name, x.shape(), widths.shape(), heights.shape(), derivatives.shape());
   const Tables tables(name, layout, widths.value(), heights.value(), derivatives.value(), options);
   const Tensor X = x.value();
   Tensor value = Tensor::empty(x.shape()), log_derivative = Tensor::empty(x.shape());
@@ -351,7 +350,7 @@ Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
                                          const Tensor& heights, const Tensor& derivatives,
                                          const SplineOptions& options) {
   const char* op = "rational_quadratic_spline_inverse";
-  const Layout layout(op, y.shape(), widths.shape(), heights.shape(), derivatives.shape());
+  const SplineLayout layout(op, y.shape(), widths.shape(), heights.shape(), derivatives.shape());
   const Tables tables(op, layout, widths, heights, derivatives, options);
   Tensor x = Tensor::empty(y.shape());
   parallel_for(layout.tasks(), 1, [&, to = x.mutable_data()](Index task, Index end) {

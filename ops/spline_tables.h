@@ -1,5 +1,5 @@
 // How a batch of splines lies in memory, and what is known of each spline before any x is seen.
-// Internal to the spline.
+// Internal to the spline: no header includes this.
 //
 // x is walked through as rows of columns, one spline per column. A row is an example, or as many of
 // them as fill strip_width columns: one spline for all is no special case. A strip is strip_width

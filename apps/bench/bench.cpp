@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "backflow/apps/bench/stopwatch.h"
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/matmul.h"
@@ -110,7 +111,7 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
   double products_ms = std::numeric_limits<double>::infinity(), pass_ms = products_ms;
   for (Index step = -uncounted; step < steps; ++step) {
     pass.noise =
-        Random(config.seed, Purpose::dequantization, static_cast<std::uint32_t>(step + uncounted));
+        Random(config.seed, purposes::dequantization, static_cast<std::uint32_t>(step + uncounted));
     if (step == 0) reset_peak_bytes();
     const double ms = milliseconds([&] {
       std::optional<Profiler> profiler;
@@ -147,7 +148,7 @@ std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape&
       Tensor::full({config.batch_size, image.channels, image.height, image.width}, 128);
   Pass first;
   first.mode = Mode::train;
-  first.noise = Random(config.seed, Purpose::dequantization);
+  first.noise = Random(config.seed, purposes::dequantization);
   model.density().objective(pixels, first);  // some layers learn their scale from the first batch
   std::vector<SamplingTime> times;
   for (const Inverse inverse : {Inverse::learned, Inverse::exact}) {
@@ -156,7 +157,7 @@ std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape&
       Pass pass;
       pass.inverse = inverse;
       const auto draw = [&] {
-        model.density().sample(count, Random(config.seed, Purpose::sampling), 0.5, pass);
+        model.density().sample(count, Random(config.seed, purposes::sampling), 0.5, pass);
       };
       draw();
       times.push_back({inverse, count, median_ms_of(draw)});

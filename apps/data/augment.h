@@ -21,7 +21,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 const std::vector<std::string>& augmentation_names();
 
 // (B, C, H, W), of pixels 0..255, changed; row i with the numbers of examples[i], as those of
-// Random(seed, Purpose::augmentation, epoch). Throws an Error when the kind is unknown, or the
+// Random(seed, purposes::augmentation, epoch). Throws an Error when the kind is unknown, or the
 // images are none.
 Tensor augment(const std::string& kind, const Tensor& images, const Random& random,
                std::span<const std::uint32_t> examples);

@@ -6,6 +6,7 @@
 
 #include "backflow/apps/data/idx.h"
 #include "backflow/apps/data/png_archive.h"
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/engine/parallel.h"
@@ -203,7 +204,7 @@ static ImageSet draw_validation(ImageSet& train) {
   const Index count = std::min(imagenet_validation, train.count() / imagenet_parts);
   // Epoch 0: those of training are counted from 1.
   std::vector<std::uint32_t> order =
-      Random(0, Purpose::shuffling).permutation(static_cast<std::uint32_t>(train.count()));
+      Random(0, purposes::shuffling).permutation(static_cast<std::uint32_t>(train.count()));
   const auto cut = order.begin() + count;
   std::sort(order.begin(), cut);
   std::sort(cut, order.end());

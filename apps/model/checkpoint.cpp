@@ -7,6 +7,7 @@
 
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/ignored_names.h"
 #include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -38,7 +39,7 @@ void refuse_unknown_tensors(const Model& model, const Checkpoint& checkpoint) {
   std::set<std::string> known;
   for (const auto& [name, parameter] : model.flow().parameters()) known.insert(name);
   for (const auto& [name, buffer] : model.flow().buffers()) known.insert(name);
-  for (const std::string& name : model.flow().ignored_names()) known.insert(name);
+  for (const std::string& name : ignored_names(model.flow())) known.insert(name);
   for (const auto& [name, tensor] : checkpoint.file.tensors())
     if (!known.contains(name) && !name.starts_with("adam."))
       fail(checkpoint.name, "holds the tensor ", quote(name, '\''),

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/flows/elementwise/activations.h"
 #include "backflow/flows/elementwise/spline.h"
 #include "backflow/flows/image/actnorm.h"
@@ -11,6 +12,7 @@
 #include "backflow/flows/linear/conv1x1.h"
 #include "backflow/flows/linear/conv_exponential.h"
 #include "backflow/flows/linear/emerging.h"
+#include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/flows/linear/self_normalizing.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/linalg.h"
@@ -60,7 +62,7 @@ class Builder {
     const Index D = C_ * H_ * W_;
     for (Index i = 0; i < c_.num_layers; ++i) {
       if (i > 0) activation();
-      linear(D, Random(c_.seed, Purpose::initialization, static_cast<std::uint32_t>(i)));
+      linear(D, Random(c_.seed, purposes::initialization, static_cast<std::uint32_t>(i)));
     }
     latent_ = {D};
   }
@@ -121,7 +123,7 @@ class Builder {
   // Of the layer that comes next.
   Random random() const {
     const auto index = static_cast<std::uint32_t>(layers.size() - preprocessing_layers);
-    return Random(c_.seed, Purpose::initialization, index);
+    return Random(c_.seed, purposes::initialization, index);
   }
 
   void squeeze() {

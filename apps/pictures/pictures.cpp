@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/png.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -19,7 +20,7 @@ void save_samples(const std::filesystem::path& path, const Model& model,
                   const SampleOptions& options) {
   Pass pass;
   pass.inverse = options.inverse;
-  const Random latents(options.seed, Purpose::sampling);
+  const Random latents(options.seed, purposes::sampling);
   const Tensor x = model.density().sample(options.count, latents, options.temperature, pass);
   const int columns = static_cast<int>(std::ceil(std::sqrt(static_cast<double>(options.count))));
   write_png(path, image_grid(as_images(x, model.image()), columns, padding, scale));

@@ -8,6 +8,7 @@
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/profile_table.h"
 #include "backflow/apps/data/datasets.h"
+#include "backflow/apps/files/text.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/model/checkpoint.h"

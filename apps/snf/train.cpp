@@ -7,6 +7,7 @@
 #include "backflow/apps/bench/profile_table.h"
 #include "backflow/apps/data/augment.h"
 #include "backflow/apps/data/datasets.h"
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/pictures/curve.h"
@@ -131,9 +132,9 @@ StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index
                                Index step) {
   const auto number = static_cast<std::uint32_t>(epoch);
   Pass pass;
-  pass.noise = Random(config_.seed, Purpose::dequantization, number);
+  pass.noise = Random(config_.seed, purposes::dequantization, number);
   pass.examples = examples;
-  const Random changes(config_.seed, Purpose::augmentation, number);
+  const Random changes(config_.seed, purposes::augmentation, number);
   const Tensor images =
       augment(config_.augment, to_tensor(images_.train, examples), changes, examples);
   trace_work("load the batch");

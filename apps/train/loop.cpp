@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <numeric>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/train/interrupt.h"
@@ -157,7 +158,7 @@ bool Loop::run_epoch() {
 std::vector<std::uint32_t> Loop::training_order() const {
   const auto n = static_cast<std::uint32_t>(plan_.examples);
   if (plan_.shuffle)
-    return Random(plan_.seed, Purpose::shuffling, static_cast<std::uint32_t>(epoch()))
+    return Random(plan_.seed, purposes::shuffling, static_cast<std::uint32_t>(epoch()))
         .permutation(n);
   std::vector<std::uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);

@@ -4,6 +4,7 @@
 #include <numbers>
 #include <numeric>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/engine/trace.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -66,7 +67,7 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
 static Pass evaluation_pass(Split split, Noise noise, Index first, Index count) {
   Pass pass;
   if (noise == Noise::midpoint) return pass;
-  pass.noise = Random(0, Purpose::dequantization);
+  pass.noise = Random(0, purposes::dequantization);
   pass.examples.resize(count);
   const std::uint32_t offset = static_cast<std::uint32_t>(split) << 30;
   std::iota(pass.examples.begin(), pass.examples.end(), offset + static_cast<std::uint32_t>(first));

@@ -6,6 +6,7 @@
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
+#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -41,13 +42,14 @@ bool ActNorm::awaits_first_batch() const {
 
 void ActNorm::begin_step(const Tensor& x, const Pass&) const {
   const std::lock_guard lock(first_batch_);
-  if (initialized_.item() != 0) return;  // and x need not be what reaches this layer
+  if (initialized_.item() != 0) return;  // from then on x may be anything
   per_channel(x.shape());                // fails for other shapes
   initialize(x);
 }
 
-// gx = s gz, and per channel -s sum(gz) for the translation and -sum(gz z) for the log-scale. Each
-// plane has sums of its own, in double, taken while the cache holds it.
+// With the scale s = exp(-log_scale) of a channel: gx = s gz, the translation's gradient is
+// -s sum(gz), and the log-scale's -sum(gz z). Each plane has sums of its own, in double, taken
+// while the cache holds it.
 static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const Tensor& scale) {
   const Index B = z.size(0), C = z.size(1), planes = B * C;
   const Index pixels = z.rank() == 2 ? 1 : z.size(2) * z.size(3);
@@ -81,7 +83,7 @@ static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const 
 
 Out ActNorm::forward(const Var& x, Pass& pass) const {
   const Shape shape = per_channel(x.shape());
-  // Even if the step was begun: by a flow, perhaps, that does not hand begin_step() on to its
+  // Even if the step was begun: a flow around this layer might not hand begin_step() on to its
   // parts.
   if (pass.mode == Mode::train) begin_step(x.value(), pass);
   const Real pixels = x.rank() == 2 ? Real(1) : static_cast<Real>(x.size(2) * x.size(3));

@@ -16,7 +16,7 @@ namespace {
 constexpr double logs_factor = 3;
 constexpr Real log_scale_range = 2;
 
-// The tensor number `which` of a layer, uniform within 1 / sqrt(fan_in).
+// The initial values of a layer's tensor number `which`, uniform within 1 / sqrt(fan_in).
 Tensor uniform(const Random& random, std::uint32_t which, const Shape& shape, Index fan_in) {
   const Real bound = 1 / std::sqrt(static_cast<Real>(fan_in));
   return (random.uniform({1, shape.size()}, which) * 2 - 1).reshape(shape) * bound;
@@ -30,8 +30,9 @@ Index even(Index channels) {
 
 // ---- z2 = s x2 + t, in one pass ---------------------------------------------------------------
 
-// Where planes begin that belong together: in x and z, one of the first half and one of the second;
-// in h, the second one's scale, behind which its shift lies; in tensors with half the channels.
+// Where planes that belong together begin: in x and z, one of the first half of the channels and
+// one of the second; in h, the scale of the second one, behind which its shift lies; and the same
+// plane in a tensor with half the channels.
 struct Planes {
   Index image, first, second, h, half;
 };
@@ -114,7 +115,7 @@ CouplingNet::CouplingNet(Index channels, Index width, const Random& random)
 Var CouplingNet::operator()(const Var& x) const {
   const Var h0 = relu(conv2d(x, weight0_, bias0_, Conv2d::padded(1)));
   const Var h2 = relu(conv2d(h0, weight2_, bias2_));
-  const Var scale = exp(logs_factor * logs_);  // per output: as well of the weights
+  const Var scale = exp(logs_factor * logs_);  // of each output channel
   return conv2d(h2, weight4_ * reshape(scale, {-1, 1, 1, 1}), bias4_ * scale, Conv2d::padded(1));
 }
 
@@ -123,21 +124,21 @@ Coupling::Coupling(Index channels, Index width, const Random& random)
   add_module("net", net_);
 }
 
-// What the network makes of the first half.
-Var Coupling::decide(const Var& x) const {
+// The network's output h for the first half of the channels.
+Var Coupling::scale_and_shift(const Var& x) const {
   if (x.rank() != 4 || x.size(1) != channels_)
     fail("coupling", "images with ", channels_, " channels expected, the shape is ", x.shape());
   return net_(slice(x, 1, 0, channels_ / 2));
 }
 
 Out Coupling::forward(const Var& x, Pass&) const {
-  const auto [z, logdet] = affine(x, decide(x));
+  const auto [z, logdet] = affine(x, scale_and_shift(x));
   return {z, logdet};
 }
 
 Tensor Coupling::inverse(const Tensor& z, Pass&) const {
   const NoGrad no_grad;
-  return undo_affine(z, decide(z).value());
+  return undo_affine(z, scale_and_shift(z).value());
 }
 
 SplitPrior::SplitPrior(Index channels, Index width, const Random& random)

@@ -29,7 +29,7 @@ class Coupling : public Flow {
   using Flow::forward, Flow::inverse;
 
  private:
-  Var decide(const Var& x) const;
+  Var scale_and_shift(const Var& x) const;
 
   Index channels_;
   CouplingNet net_;

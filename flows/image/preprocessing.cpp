@@ -44,8 +44,6 @@ Normalization::Normalization(double translation, double scale)
   if (!std::isfinite(scale) || !std::isfinite(translation))
     fail("normalization", "a finite translation and scale expected, got ", translation, " and ",
          scale);
-  ignore_name("translation");
-  ignore_name("scale");
 }
 
 Out Normalization::forward(const Var& x, Pass&) const {

@@ -10,7 +10,6 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // Makes a density of discrete data (Theis et al., ICLR 2016): E_u log p(x + u) <= log P(x).
 class Dequantization : public Flow {
  public:
-  Dequantization() { ignore_name("distribution.empty"); }
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   using Flow::forward, Flow::inverse;

@@ -3,7 +3,6 @@
 #include <limits>
 
 #include "backflow/ops/conv.h"
-#include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -20,14 +19,23 @@ Conv1x1::Conv1x1(Tensor W) : W_(add_parameter("W", std::move(W))) {
     fail("conv1x1", "W must be a square matrix, its shape is ", W_.shape());
 }
 
+LU Conv1x1::factorized() const {
+  const std::lock_guard lock(cache_);
+  if (!lu_ || version_ != W_.version()) {
+    lu_.emplace(W_.value());
+    version_ = W_.version();
+  }
+  return *lu_;
+}
+
 Out Conv1x1::forward(const Var& x, Pass&) const {
   const Var z = mix_channels(x, W_);
   const Real pixels = static_cast<Real>(x.size(2) * x.size(3));
-  return {z, broadcast_to(pixels * logabsdet(W_), {x.size(0)})};
+  return {z, broadcast_to(pixels * logabsdet(W_, factorized()), {x.size(0)})};
 }
 
 Tensor Conv1x1::inverse(const Tensor& z, Pass&) const {
-  return mix_channels(z, LU(W_.value()).inverse()).value();
+  return mix_channels(z, factorized().inverse()).value();
 }
 
 HouseholderConv1x1::HouseholderConv1x1(Tensor V) : V_(add_parameter("V", std::move(V))) {

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "backflow/flows/linear/conv1x1.h"
+#include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/ops/conv.h"
-#include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
@@ -18,8 +18,8 @@ constexpr double largest_norm = 0.9;
 constexpr int training_terms = 6, least_exact_terms = 13, reflections = 64;
 constexpr Index most_channels_of_a_matrix = 64;
 
-// So many that the next one would be lost in rounding: |T|^n / n! with |T| <= the square root of
-// the largest sums over a row and over a column of T.
+// So many terms that the next one would be lost in rounding. Term n is at most |T|^n / n! times x,
+// and |T| at most the square root of the largest sum over a row of T times that over a column.
 int exact_terms(const Tensor& kernel) {
   const Index C = kernel.size(0), taps = kernel.size() / (C * C);
   std::vector<double> rows(C), columns(C);
@@ -35,7 +35,7 @@ int exact_terms(const Tensor& kernel) {
   return std::max(n, least_exact_terms);
 }
 
-// x / |x|; norm() knows a length whose squares have vanished or overflowed, too.
+// x / |x|. Where squares would vanish or overflow, norm() still knows the length.
 Tensor normalized(const Tensor& x) {
   const Real length = std::sqrt(sum(x * x).item());
   return length >= Real(1e-12) && length <= std::numeric_limits<Real>::max()
@@ -47,7 +47,7 @@ bool is_zero(const Tensor& x) {
   return std::all_of(x.data(), x.data() + x.size(), [](Real value) { return value == 0; });
 }
 
-// The tensor number `which` of a layer.
+// The initial values of a layer's tensor number `which`.
 Tensor flat_normal(const Random& random, std::uint32_t which, Index size) {
   return random.normal({1, size}, which << 16).reshape({size});
 }
@@ -66,8 +66,9 @@ std::unique_ptr<Flow> make_conv1x1(Index channels, const Random& random) {
 
 }  // namespace
 
-// With terms p_0 = x, p_i = T p_(i-1) / i the gradients run back alike: g_n = g and
-// g_(i-1) = g + T^T g_i / i; each term adds the kernel's gradient for g_i / i and p_(i-1).
+// The terms are p_0 = x and p_i = T p_(i-1) / i, and y is their sum. So the gradient of p_n is g,
+// and that of p_(i-1) is g + T^T g_i / i with g_i the gradient of p_i. Each term adds to the
+// kernel's gradient that of a convolution of p_(i-1) whose output has the gradient g_i / i.
 Var conv_exp(const Var& x, const Var& kernel, int terms) {
   const Conv2d same = Conv2d::same(kernel.shape());
   std::vector<Tensor> p{x.value()};
@@ -115,8 +116,9 @@ Tensor ConvExponential::apply_transposed(const Tensor& flat) const {
       .reshape(flat.shape());
 }
 
-// v = T^T u / |T^T u|, u = T v / |T v|, sigma = u^T T v. Where T^T u is 0, as for a kernel that is
-// 0, the iteration would stay at 0 for ever: it begins again, with the same numbers each time.
+// A step of the power iteration: v = T^T u / |T^T u|, u = T v / |T v|, sigma = u^T T v. Where T^T u
+// is 0, as for a kernel that is 0, the iteration would stay at 0 for ever: it begins again, with
+// the same numbers each time.
 void ConvExponential::begin_step(const Tensor&, const Pass&) const {
   const std::lock_guard lock(iteration_);
   Tensor v = apply_transposed(u_);

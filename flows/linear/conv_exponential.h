@@ -1,5 +1,6 @@
 // The convolution exponential (Hoogeboom et al., "The convolution exponential and generalized
-// Sylvester flows", NeurIPS 2020): exp of a convolution's matrix T(k), applied by its series,
+// Sylvester flows", NeurIPS 2020): exp of the matrix T(k) of a convolution with the kernel k (see
+// linear_map.h), applied by its series,
 //   exp(T) x = x + T x + T^2 x / 2! + ...,  log det exp(T) = trace T = H W sum of the centre taps.
 #pragma once
 
@@ -23,7 +24,8 @@ class ConvExponential : public Flow {
   ConvExponential(Index channels, Index height, Index width, const Random& random);
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
-  void begin_step(const Tensor& x, const Pass& pass) const override;  // of the power iteration
+  // One step of the power iteration.
+  void begin_step(const Tensor& x, const Pass& pass) const override;
   using Flow::forward, Flow::inverse;
 
  private:

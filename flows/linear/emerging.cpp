@@ -2,8 +2,8 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/flows/linear/conv1x1.h"
+#include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/ops/conv.h"
-#include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
@@ -28,8 +28,8 @@ Var last_tap_diagonal(const Var& weight) {
   return sum(reshape(last, {C, C}) * Tensor::identity(C), {1});
 }
 
-// Solves for one image in place: z[c][pixel], already without bias, becomes x. In double, for an
-// error is handed on from pixel to pixel.
+// Solves for one image in place: its values z[c][pixel], already without the bias, become x. In
+// double, since an error in one pixel enters all later ones.
 void substitute(const Tensor& w, Index C, Index H, Index W, double* x) {
   for (Index pixel = 0; pixel < H * W; ++pixel) {
     const Index i = pixel / W, j = pixel % W;
@@ -76,7 +76,6 @@ AutoregressiveConv::AutoregressiveConv(Tensor weight, Tensor bias)
   if (!(bias_.shape() == Shape{w[0]}))
     fail("emerging", "the weights are ", w, ", so the bias must be (", w[0], "), its shape is ",
          bias_.shape());
-  ignore_name("mask");
 }
 
 Var AutoregressiveConv::masked() const { return weight_ * mask(weight_.shape()[0]); }

@@ -13,13 +13,13 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// A gradient that is computed when somebody first asks. It is kept outside the pool of Tensors, for
-// it lives as long as the weights do.
-class WithGradient : public Factorization {
+// The gradient is computed when somebody first asks for it. It is kept outside the pool of Tensors,
+// for it lives as long as the weights stay as they are.
+class WithLogdetGradient : public Factorization {
  public:
-  Tensor gradient() const override {
+  Tensor logdet_gradient() const override {
     std::call_once(once_, [this] {
-      const Tensor computed = compute_gradient();
+      const Tensor computed = compute_logdet_gradient();
       shape_ = computed.shape();
       values_ = computed.values();
     });
@@ -27,7 +27,7 @@ class WithGradient : public Factorization {
   }
 
  private:
-  virtual Tensor compute_gradient() const = 0;
+  virtual Tensor compute_logdet_gradient() const = 0;
   mutable std::once_flag once_;
   mutable Shape shape_;
   mutable std::vector<Real> values_;
@@ -35,14 +35,14 @@ class WithGradient : public Factorization {
 
 // ---- Fully connected ------------------------------------------------------------------------
 
-class DenseFactorization : public WithGradient {
+class DenseFactorization : public WithLogdetGradient {
  public:
   explicit DenseFactorization(const Tensor& w) : lu_(w) {}
   double log_abs_det() const override { return lu_.log_abs_det(); }
   Tensor solve(const Tensor& z) const override { return transpose(lu_.solve(transpose(z))); }
 
  private:
-  Tensor compute_gradient() const override { return transpose(lu_.inverse()); }
+  Tensor compute_logdet_gradient() const override { return transpose(lu_.inverse()); }
   LU lu_;
 };
 
@@ -51,13 +51,13 @@ class Dense : public LinearMap {
  public:
   OpName op() const override { return "matmul"; }
   Index outputs(const Shape& w) const override { return w[0]; }
-  Var examples(const Var& x, const Shape& w) const override {
+  Var reshape_examples(const Var& x, const Shape& w) const override {
     const Index D = w[0];
     if (x.rank() < 1 || x.size() != x.size(0) * D)
       fail("linear", "examples of ", D, " values expected, the input's shape is ", x.shape());
     return x.rank() == 2 ? x : reshape(x, {x.size(0), D});
   }
-  Shape bias(const Shape& w) const override { return {w[0]}; }
+  Shape bias_shape(const Shape& w) const override { return {w[0]}; }
 
   Tensor apply(const Tensor& w, const Tensor& x) const override { return matmul(x, transposed(w)); }
   Tensor apply_transposed(const Tensor& w, const Tensor& g) const override { return matmul(g, w); }
@@ -72,19 +72,20 @@ class Dense : public LinearMap {
 
 // ---- Convolutions ---------------------------------------------------------------------------
 
-class ConvFactorization : public WithGradient {
+class ConvFactorization : public WithLogdetGradient {
  public:
   ConvFactorization(const Tensor& w, Index height, Index width) : lu_(w, height, width) {}
   double log_abs_det() const override { return lu_.log_abs_det(); }
   Tensor solve(const Tensor& z) const override { return lu_.solve(z); }
 
  private:
-  Tensor compute_gradient() const override { return lu_.gradient(); }
+  Tensor compute_logdet_gradient() const override { return lu_.logdet_gradient(); }
   ConvLU lu_;
 };
 
-// A kernel of one tap mixes the channels of each pixel alike: one small matrix tells all.
-class PixelFactorization : public WithGradient {
+// A kernel of one tap mixes the channels of each pixel alike: T(w) is the same (C, C) matrix again
+// and again, and that one is factorised.
+class PixelFactorization : public WithLogdetGradient {
  public:
   PixelFactorization(const Tensor& w, Index pixels)
       : lu_(w.reshape({w.size(0), w.size(1)})), pixels_(pixels), shape_(w.shape()) {}
@@ -92,7 +93,7 @@ class PixelFactorization : public WithGradient {
   Tensor solve(const Tensor& z) const override { return conv2d(z, lu_.inverse().reshape(shape_)); }
 
  private:
-  Tensor compute_gradient() const override {
+  Tensor compute_logdet_gradient() const override {
     return static_cast<Real>(pixels_) * transpose(lu_.inverse()).reshape(shape_);
   }
   LU lu_;
@@ -101,8 +102,8 @@ class PixelFactorization : public WithGradient {
 };
 
 // For each tap of a kernel, on how many pixels it meets the image and not its padding.
-Tensor multiplicity(const Shape& w, const Shape& example) {
-  const Index H = example[2], W = example[3], K = w[2], L = w[3];
+Tensor multiplicity(const Shape& w, const Shape& batch) {
+  const Index H = batch[2], W = batch[3], K = w[2], L = w[3];
   Tensor m = Tensor::empty({K, L});
   Real* p = m.mutable_data();
   for (Index u = 0; u < K; ++u)
@@ -116,12 +117,12 @@ class Convolution : public LinearMap {
  public:
   OpName op() const override { return "conv2d"; }
   Index outputs(const Shape& w) const override { return w[0]; }
-  Var examples(const Var& x, const Shape& w) const override {
+  Var reshape_examples(const Var& x, const Shape& w) const override {
     if (x.rank() != 4 || x.size(1) != w[0])
       fail("linear", "images with ", w[0], " channels expected, the input's shape is ", x.shape());
     return x;
   }
-  Shape bias(const Shape& w) const override { return {w[0], 1, 1}; }
+  Shape bias_shape(const Shape& w) const override { return {w[0], 1, 1}; }
 
   Tensor apply(const Tensor& w, const Tensor& x) const override {
     return conv2d(x, w, Conv2d::same(w.shape()));
@@ -132,12 +133,12 @@ class Convolution : public LinearMap {
   void add_weight_gradient(Tensor& gw, const Tensor& g, const Tensor& x) const override {
     add_into(gw, conv2d_weight_gradient(g, x, gw.shape(), Conv2d::same(gw.shape())));
   }
-  Tensor logdet_gradient_by(const Tensor& r, const Shape& example) const override {
-    return flip_kernel(r) * multiplicity(r.shape(), example);
+  Tensor logdet_gradient_by(const Tensor& r, const Shape& batch) const override {
+    return flip_kernel(r) * multiplicity(r.shape(), batch);
   }
   std::shared_ptr<const Factorization> factorize(const Tensor& w,
-                                                 const Shape& example) const override {
-    const Index H = example[2], W = example[3];
+                                                 const Shape& batch) const override {
+    const Index H = batch[2], W = batch[3];
     if (w.size(2) * w.size(3) == 1) return std::make_shared<PixelFactorization>(w, H * W);
     return std::make_shared<ConvFactorization>(w, H, W);
   }

@@ -1,22 +1,25 @@
-// How the weights of a square linear layer act on an example: x -> T(w) x, with a matrix T(w) whose
-// entries are those of w, each used once or many times.
+// How the weights w of a square linear layer act on an example: x -> T(w) x. The entries of the
+// matrix T(w) are those of w, each in one place or in many.
 //
-//   fully connected   w (D, D) is the matrix; examples are flattened, (B, ...) -> (B, D)
-//   convolution       w (C, C, K, L), K and L odd; zero padding, (B, C, H, W) -> (B, C, H, W)
+//   fully connected   w (D, D) is T(w) itself; examples are flattened, (B, ...) -> (B, D)
+//   convolution       w (C, C, K, L), K and L odd; zero padding, (B, C, H, W) -> (B, C, H, W). T(w)
+//                     has a row and a column for each of an image's C H W values, and an entry of w
+//                     stands in it once for each pixel at which its tap meets the image
 //
-// Layers are written once, for both.
+// So a layer is written once, for both (linear.h).
 #pragma once
 
 #include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// T(w) for one w, factorised in double.
+// T(w) for one w and one shape of examples, factorised in double. Each function fails if T(w) is
+// singular.
 struct Factorization {
   virtual ~Factorization() = default;
-  virtual double log_abs_det() const = 0;           // nats; fails if singular, as do the next two
-  virtual Tensor gradient() const = 0;              // of it, with respect to w; computed once
-  virtual Tensor solve(const Tensor& z) const = 0;  // T^-1 z for a batch of examples
+  virtual double log_abs_det() const = 0;           // log|det T(w)|, nats
+  virtual Tensor logdet_gradient() const = 0;       // of that with respect to w; computed once
+  virtual Tensor solve(const Tensor& z) const = 0;  // T(w)^-1 z for a batch of examples
 };
 
 class LinearMap {
@@ -29,21 +32,23 @@ class LinearMap {
 
   virtual OpName op() const = 0;                    // what apply() is called in a graph
   virtual Index outputs(const Shape& w) const = 0;  // D or C: a bias has so many values
-  // The batch in the shape that the functions below want. Fails when w cannot act on it.
-  virtual Var examples(const Var& x, const Shape& w) const = 0;
-  // A bias as it broadcasts over a batch.
-  virtual Shape bias(const Shape& w) const = 0;
+  // The shape in which a bias broadcasts over a batch: (D) or (C, 1, 1).
+  virtual Shape bias_shape(const Shape& w) const = 0;
+  // The batch x, flattened if weights of shape w want it so. Fails when they cannot act on it.
+  virtual Var reshape_examples(const Var& x, const Shape& w) const = 0;
 
+  // These take batches as reshape_examples() returns them.
   virtual Tensor apply(const Tensor& w, const Tensor& x) const = 0;             // T(w) x
   virtual Tensor apply_transposed(const Tensor& w, const Tensor& g) const = 0;  // T(w)^T g
-  // gw += the gradient with respect to w where g is that of T(w) x.
+  // Adds to gw the gradient of w, where g is the gradient of T(w) x.
   virtual void add_weight_gradient(Tensor& gw, const Tensor& g, const Tensor& x) const = 0;
-  // The gradient of log|det T(w)| is T(w)^-T, summed over the places where an entry of w stands.
-  // This is that sum with T(r) in the inverse's place; `example` is the shape of a batch.
-  virtual Tensor logdet_gradient_by(const Tensor& r, const Shape& example) const = 0;
+  // The gradient of log|det T(w)| is, for each entry of w, the sum of T(w)^-T over the places where
+  // the entry stands. This is that sum with T(r) in the place of T(w)^-1; `batch` is the shape of
+  // x.
+  virtual Tensor logdet_gradient_by(const Tensor& r, const Shape& batch) const = 0;
 
   virtual std::shared_ptr<const Factorization> factorize(const Tensor& w,
-                                                         const Shape& example) const = 0;
+                                                         const Shape& batch) const = 0;
 };
 
 // T(w) x with its ordinary gradients.

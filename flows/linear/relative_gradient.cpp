@@ -10,11 +10,14 @@ RelativeGradient::RelativeGradient(Tensor W, Tensor b) : Linear(std::move(W), st
     fail("relative_gradient", "W must be a square matrix, its shape is ", W_.shape());
 }
 
-// (d_z x^T + W^-T) W^T W = d_z (z^T W) + W: bracketed like this no product is larger than
-// B x D x D, and no inverse is left. z is without bias.
+// With z = W x, before the bias is added, the gradient of W times W^T W is
+//
+//   (d_z x^T + W^-T) W^T W = d_z (z^T W) + W.
+//
+// Bracketed like this no product is larger than B x D x D, and no inverse is left.
 Out RelativeGradient::forward(const Var& input, Pass& pass) const {
   if (pass.mode == Mode::exact) return exact_forward(input);
-  const Var x = examples(input);
+  const Var x = reshape_examples(input);
   const Tensor W = W_.value(), Z = matmul(x.value(), transposed(W));
   auto [z, logdet] = override_gradient(
       "relative_gradient", {Z, Tensor::zeros({x.size(0)})}, {x, W_},

@@ -20,21 +20,33 @@ SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOpt
   geco_ = std::make_shared<Geco>(Geco{weight, average, options_.geco_rate, options_.geco_decay});
 }
 
-// In the table's terms: apply(W, x) is W x, apply_transposed(W, g) is W^T g, and
-// add_weight_gradient(., g, x) adds g x^T.
+// What training maximises is the mean of two log-likelihoods of x, with z = W x in both:
+//
+//   1/2 (log p_Z(W x) + log|det W|) + 1/2 (log p_Z(R^-1 x) - log|det R|)
+//
+// In the terms of the table in self_normalizing.h: apply(W, x) is W x, apply_transposed(W, g) is
+// W^T g, and add_weight_gradient(., g, x) adds g x^T.
+//
+// How a constant 0 has a gradient: override_gradient() takes a value and a rule, and nobody asks
+// whether they belong together. The log-determinant's value would cost O(D^3), so it is given as 0;
+// the rule answers its gradient gl as the true value would, by the table: 1/2 R^T for W and -1/2
+// W^T for R. All examples have the same log-determinant, hence the sum of gl.
+//
+// Why gW and gR have a half and gx has none: W is in one of the two models, R in the other, but x
+// is in both. One half of gx is W^T d_z; the other is R^-T d_z, where W^T stands in for R^-T.
 //
 // Cost: six products of 2 B D^2 flop, the least there is (or as many convolutions). Terms that
 // meet the same weights are added before the product, not after.
 Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
   if (pass.mode == Mode::exact) return exact_forward(input);
 
-  const Var x = examples(input);
+  const Var x = reshape_examples(input);
   const Tensor X = x.value(), W = W_.value(), R = R_.value();
   const Real B = static_cast<Real>(x.size(0));
   const Tensor Z = map_.apply(W, X);
   const Tensor RZ = map_.apply(R, Z), error = RZ - X;
   Tensor reconstruction = sum(error * error) / B;
-  Tensor error_z;  // of the way z -> R z -> W R z
+  Tensor error_z;  // W R z - z
   if (options_.symmetric) {
     error_z = map_.apply(W, RZ) - Z;
     reconstruction = 0.5 * (reconstruction + sum(error_z * error_z) / B);
@@ -49,11 +61,13 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
         const Tensor half = 0.5 * sum(gl);
         Tensor gW = half * map.logdet_gradient_by(R, X.shape());   // R^T stands in for W^-T
         Tensor gR = -half * map.logdet_gradient_by(W, X.shape());  // -W^T for -R^-T
-        Tensor gW_x = 0.5 * gz;   // of p_Z(W x), before the product with x
-        Tensor gR_z = -0.5 * gx;  // of p_Z(R^-1 x): -(W^T d_z) z^T
+        Tensor gW_x = 0.5 * gz;   // what meets x^T: from log p_Z(W x), d_z x^T
+        Tensor gR_z = -0.5 * gx;  // what meets z^T: from log p_Z(R^-1 x), -(W^T d_z) z^T
 
-        Tensor ge = (2 * gr / B) * error;  // of |R W x - x|^2, the same way
-        if (error_z.defined()) {           // and of |W R z - z|^2, its last z held fixed
+        // The reconstruction loss adds ge z^T to gR and R^T ge x^T to gW, where ge is the gradient
+        // of the R z in it. In |W R z - z|^2 the z that is subtracted counts as a constant.
+        Tensor ge = (2 * gr / B) * error;
+        if (error_z.defined()) {
           const Tensor gf = (gr / B) * error_z;
           ge = 0.5 * ge + map.apply_transposed(W, gf);
           if (!only_R) map.add_weight_gradient(gW, gf, RZ);
@@ -85,7 +99,7 @@ void SelfNormalizing::Geco::adapt(double loss) {
 
 Tensor SelfNormalizing::inverse(const Tensor& z, Pass& pass) const {
   if (pass.inverse == Inverse::exact) return Linear::inverse(z, pass);
-  return map_.apply(R_.value(), examples(z).value() - bias().value());
+  return map_.apply(R_.value(), reshape_examples(z).value() - bias().value());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

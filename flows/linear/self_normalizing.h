@@ -1,6 +1,6 @@
 // The layer of Keller et al., "Self Normalizing Flows", ICML 2021.
 //
-// It averages two models of the same data that share z: f with weights W, and g^-1 with weights
+// It averages two models of the same data x that share z: f with weights W, and g^-1 with weights
 // R ~ W^-1. Wherever one model's gradient needs an inverse, the other's weights stand in:
 //
 //   term of the likelihood     its exact gradient       the override
@@ -8,8 +8,9 @@
 //   -log|det R|                -R^-T                    -W^T
 //   log p_Z(R^-1 x)            -(R^-T d_z)(R^-1 x)^T    -(W^T d_z) z^T
 //
-// with d_z = d log p_Z / dz. A reconstruction loss keeps R near W^-1. For a convolution R^T is the
-// flipped kernel, each tap counted as often as it meets the image.
+// with d_z = d log p_Z / dz, the gradient of the log-likelihood of z. A reconstruction loss,
+// weighted by lambda, keeps R near W^-1. For a convolution R^T is the flipped kernel, each tap
+// counted as often as it meets the image.
 #pragma once
 
 #include "backflow/flows/linear/linear.h"
@@ -18,8 +19,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 struct ReconstructionOptions {
   double weight = 1;       // lambda
-  bool symmetric = false;  // the mean of |x - R W x|^2 and |z - W R z|^2
-  bool only_R = false;     // W gets no gradient from it
+  bool symmetric = false;  // the loss is the mean of |x - R W x|^2 and |z - W R z|^2
+  bool only_R = false;     // W gets no gradient from the loss
   // GECO (Rezende & Viola, "Taming VAEs", 2018): after each step lambda grows by the factor
   // exp(geco_rate C), C a moving average of the layer's reconstruction loss. 0: lambda stays.
   double geco_rate = 0, geco_decay = 0.9;
@@ -46,7 +47,8 @@ class SelfNormalizing : public Linear {
 
   Parameter& R_;
   ReconstructionOptions options_;
-  std::shared_ptr<Geco> geco_;  // or lambda stays; a Pass that outlives the layer only watches it
+  // Null: lambda stays. A Pass may outlive the layer, so it holds a weak pointer to this.
+  std::shared_ptr<Geco> geco_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -13,7 +13,6 @@ namespace {
 struct Leaf : Module {
   Parameter& weight = add_parameter("weight", Tensor({2}, {1, 2}));
   Parameter& bias = add_parameter("bias", Tensor(3));
-  Leaf() { ignore_name("running_mean"); }
 };
 
 struct Middle : Module {
@@ -22,7 +21,6 @@ struct Middle : Module {
   Middle() {
     add_module("0", first);
     add_module("1", second);
-    ignore_name("version");
   }
 };
 
@@ -70,12 +68,6 @@ TEST(Module, AddressesStayWhenParametersAreAdded) {
   EXPECT_EQ(module.parameters()[100].parameter->value().item(), 99);
 }
 
-TEST(Module, IgnoredNamesNestToo) {
-  EXPECT_EQ(Outer().ignored_names(),
-            (std::vector<std::string>{"flow.version", "flow.0.running_mean", "flow.1.running_mean",
-                                      "last.running_mean"}));
-}
-
 struct Shared : Module {
   Leaf leaf;
   Tensor& average = add_buffer("average", Tensor(0));
@@ -92,7 +84,6 @@ struct Shared : Module {
 TEST(Module, CountsOnceUnderItsFirstNameHoweverItIsReached) {
   Shared shared;
   EXPECT_EQ(names_of(shared), (std::vector<std::string>{"left.inner.weight", "left.inner.bias"}));
-  EXPECT_EQ(shared.ignored_names(), (std::vector<std::string>{"left.inner.running_mean"}));
   EXPECT_EQ(shared.buffers().size(), 1u);
   SGD sgd(shared.parameters());
   sgd.step(backward(square(shared.leaf.bias)), 0.25);

@@ -67,7 +67,7 @@ TEST(Random, NeighboursAreNotCorrelated) {
 }
 
 TEST(Random, AnExampleHasTheSameNumbersInAnyBatch) {
-  const Random random(5, Purpose::dequantization, 2);
+  const Random random(5, Purpose{2}, 2);
   const Tensor normal = random.normal({10, 3, 7}), uniform = random.uniform({10, 3, 7});
   for (std::uint32_t first : {0u, 4u, 9u}) {
     const Tensor one_normal = random.normal({1, 3, 7}, first);
@@ -110,8 +110,7 @@ TEST(Random, EverySeedPurposeEpochAndExampleHasItsOwnNumbers) {
   std::set<std::vector<Real>> seen;
   int drawn = 0;
   for (std::uint64_t seed : {0ull, 1ull, 1ull << 32})  // both halves of the seed count
-    for (Purpose purpose : {Purpose::initialization, Purpose::shuffling, Purpose::dequantization,
-                            Purpose::sampling, Purpose::testing})
+    for (Purpose purpose : {Purpose{0}, Purpose{1}, Purpose{2}, Purpose{3}, Purpose::testing})
       for (std::uint32_t epoch : {0u, 1u, 4000000000u})
         for (std::uint32_t example : {0u, 1u, 4000000000u}) {
           std::vector<Real> numbers(4);
@@ -137,7 +136,7 @@ TEST(Random, ExamplesDoNotBeginAgain) {
 
 TEST(Permutation, HoldsEveryNumberOnce) {
   for (std::uint32_t n : {0u, 1u, 2u, 1000u}) {
-    std::vector<std::uint32_t> order = Random(9, Purpose::shuffling).permutation(n);
+    std::vector<std::uint32_t> order = Random(9, Purpose{1}).permutation(n);
     std::sort(order.begin(), order.end());
     ASSERT_EQ(order.size(), n);
     for (std::uint32_t i = 0; i < n; ++i) ASSERT_EQ(order[i], i);
@@ -146,7 +145,7 @@ TEST(Permutation, HoldsEveryNumberOnce) {
 
 TEST(Permutation, IsAFunctionOfSeedAndEpoch) {
   const auto order = [](std::uint64_t seed, std::uint32_t epoch) {
-    return Random(seed, Purpose::shuffling, epoch).permutation(100);
+    return Random(seed, Purpose{1}, epoch).permutation(100);
   };
   EXPECT_EQ(order(1, 0), order(1, 0));
   EXPECT_NE(order(1, 0), order(1, 1));
@@ -155,7 +154,7 @@ TEST(Permutation, IsAFunctionOfSeedAndEpoch) {
 
 // Runs that were interrupted go on in this order.
 TEST(Permutation, IsTheOneThatItHasAlwaysBeen) {
-  const Random random(0x123456789abcdef, Purpose::shuffling, 3);
+  const Random random(0x123456789abcdef, Purpose{1}, 3);
   EXPECT_EQ(random.permutation(10), (std::vector<std::uint32_t>{5, 8, 6, 4, 2, 3, 0, 7, 1, 9}));
   std::uint64_t hash = 0;
   for (std::uint32_t x : random.permutation(60000)) hash = hash * 6364136223846793005u + x + 1;
@@ -165,7 +164,7 @@ TEST(Permutation, IsTheOneThatItHasAlwaysBeen) {
 TEST(Permutation, AllOrdersAreEquallyLikely) {
   std::map<std::vector<std::uint32_t>, int> counts;
   for (std::uint32_t epoch = 0; epoch < 6000; ++epoch)
-    ++counts[Random(10, Purpose::shuffling, epoch).permutation(3)];
+    ++counts[Random(10, Purpose{1}, epoch).permutation(3)];
   EXPECT_EQ(counts.size(), 6u);
   for (const auto& [order, count] : counts) EXPECT_NEAR(count, 1000, 5 * std::sqrt(1000 * 5 / 6.0));
 }

@@ -125,5 +125,15 @@ TEST(Broadcast, AgreesWithTheRuleAxisByAxisForAllSmallShapes) {
     }
 }
 
+TEST(Strides, AreTheProductsOfTheLaterAxes) {
+  EXPECT_EQ(strides_of({2, 3, 1, 4}), (Strides{12, 4, 4, 1}));
+  EXPECT_EQ(strides_of({}), Strides{});
+}
+
+TEST(Strides, OfABroadcastShapeAreZeroWhereItRepeats) {
+  EXPECT_EQ(broadcast_strides({3, 1, 4}, {2, 3, 5, 4}), (Strides{0, 4, 0, 1}));
+  EXPECT_EQ(broadcast_strides({}, {2, 3}), Strides{});
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

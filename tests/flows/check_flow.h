@@ -56,7 +56,7 @@ inline void check_logdet(const Flow& flow, const Tensor& x, Pass pass) {
 
 // z and logdet as a function of the value of one parameter. A parameter keeps its identity, so the
 // value is put into it for the time of the call, and its gradient is handed on to the argument.
-inline Function of_parameter(const Flow& flow, Parameter& p, const Tensor& x, const Pass& pass) {
+inline VarFunction of_parameter(const Flow& flow, Parameter& p, const Tensor& x, const Pass& pass) {
   return [&flow, &p, x, pass](const std::vector<Var>& value) {
     const Tensor before = p.value();
     p.set(value[0].value());
@@ -73,7 +73,7 @@ inline Function of_parameter(const Flow& flow, Parameter& p, const Tensor& x, co
 }
 
 inline void check_gradients(const Flow& flow, const Tensor& x, const Pass& pass) {
-  const Function of_input = [&](const std::vector<Var>& in) {
+  const VarFunction of_input = [&](const std::vector<Var>& in) {
     Pass walk = pass;
     const Out out = flow.forward(in[0], walk);
     return std::vector{out.z, out.logdet};

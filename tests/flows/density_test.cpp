@@ -96,7 +96,7 @@ TEST(Density, SamplesOfALinearFlowHaveItsMeanAndCovariance) {
   for (const FlowPtr& flow : gaussian.layers()) {
     Pass pass;
     pass.inverse = Inverse::exact;
-    const Tensor x = Density(*flow, {2}).sample(n, Random(3, Purpose::sampling), 1, pass);
+    const Tensor x = Density(*flow, {2}).sample(n, Random(3, Purpose{3}), 1, pass);
     const Tensor centred = x - Tensor({2}, {1, -2});
     const Tensor first = mean(centred, {0}), second = mean(centred * centred, {0});
     const double error = 4 / std::sqrt(n);  // 4 standard errors of N(0, 1)'s mean
@@ -250,7 +250,7 @@ TEST(Density, ObjectiveOfExactLayersIsTheLogLikelihood) {
 TEST(Density, SampleIsTheInverseOfTheScaledBase) {
   const FlowPtr flow = make<SmoothTanh>(1, 0.1);
   const Density density(*flow, {2, 3, 5});
-  const Random random(4, Purpose::sampling);
+  const Random random(4, Purpose{3});
   for (Real temperature : {0.0, 0.7, 1.0}) {
     const Tensor x = density.sample(6, random, temperature);
     ASSERT_EQ(x.shape(), Shape({6, 2, 3, 5}));

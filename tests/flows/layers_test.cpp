@@ -7,6 +7,7 @@
 #include "backflow/flows/linear/conv1x1.h"
 #include "backflow/flows/linear/conv_exponential.h"
 #include "backflow/flows/linear/emerging.h"
+#include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/shape.h"
 #include "backflow/tests/flows/check_flow.h"

@@ -12,6 +12,7 @@
 #include "backflow/flows/linear/conv1x1.h"
 #include "backflow/flows/linear/conv_exponential.h"
 #include "backflow/flows/linear/emerging.h"
+#include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/flows/linear/self_normalizing.h"
 #include "backflow/flows/sequential.h"
 #include "backflow/ops/conv.h"
@@ -202,7 +203,7 @@ Values trained(Subject& subject, int user) {
   for (int step = 0; step < 4; ++step) {
     Pass pass;
     pass.mode = Mode::train;
-    pass.noise = Random(user, Purpose::dequantization, static_cast<std::uint32_t>(step));
+    pass.noise = Random(user, Purpose{2}, static_cast<std::uint32_t>(step));
     Var loss = -mean(subject.density.objective(subject.batch(5, 100 * user + step), pass));
     for (const auto& [value, weight, adapt] : pass.losses) loss = loss + weight * value;
     adam.step(backward(loss), 1e-3);

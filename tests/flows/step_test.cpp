@@ -31,7 +31,7 @@ Pass training(bool begun = false) {
   Pass pass;
   pass.mode = Mode::train;
   pass.step_begun = begun;
-  pass.noise = Random(5, Purpose::dequantization);
+  pass.noise = Random(5, Purpose{2});
   return pass;
 }
 

@@ -7,10 +7,12 @@
 #include <limits>
 
 #include "backflow/engine/gradcheck.h"
+#include "backflow/engine/random.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
 #include "backflow/tests/check.h"
+#include "backflow/tests/factorizations.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -94,7 +96,7 @@ TEST(LU, LogAbsDetOfAKnownDeterminant) {
            {"Pascal's", pascal(8), 0},
            {"tiny", diagonal(std::vector<Real>(40, tiny)), 40 * std::log(double(tiny))},
            {"huge", diagonal(std::vector<Real>(40, huge)), 40 * std::log(double(huge))},
-           {"orthogonal", random_orthogonal(130, Random(1)), 0}}) {
+           {"orthogonal", orthogonal_factor(normal({130, 130})), 0}}) {
     const double allowed = std::string(name) == "orthogonal" ? 130 * rounding : 1e-9;
     EXPECT_NEAR(LU(A).log_abs_det(), expected, allowed) << name;
     EXPECT_NEAR(LU(transpose(A)).log_abs_det(), expected, allowed) << name;
@@ -183,19 +185,19 @@ TEST(LU, OneFactorizationServesValueAndGradient) {
   struct Case {
     const char* name;
     std::function<Var(const Var&)> op;
-    Index factorizations;
+    Index expected;
   };
   const Tensor A = well_conditioned(7), B = normal({7, 3});
   const LU lu(A);
-  for (const auto& [name, op, factorizations] : std::vector<Case>{
+  for (const auto& [name, op, expected] : std::vector<Case>{
            {"logabsdet", [](const Var& A) { return logabsdet(A); }, 1},
            {"logabsdet of given factors", [&](const Var& A) { return logabsdet(A, lu); }, 0},
            {"inverse", [](const Var& A) { return inverse(A); }, 1},
            {"solve", [&](const Var& A) { return solve(A, B); }, 1}}) {
-    const Index before = LU::count();
+    const Index before = factorizations();
     const Var y = op(Var::leaf(A));
     backward(y, Tensor::full(y.shape(), 1));
-    EXPECT_EQ(LU::count() - before, factorizations) << name;
+    EXPECT_EQ(factorizations() - before, expected) << name;
   }
 }
 
@@ -224,7 +226,7 @@ TEST(LogAbsDet, ValueIsThatOfTheFactorsAndGradientTheInverseTransposed) {
 
 TEST(Linalg, GradientsAgreeWithDifferences) {
   using Inputs = std::vector<Var>;
-  const auto check = [](const char* name, const Function& f, const std::vector<Tensor>& inputs) {
+  const auto check = [](const char* name, const VarFunction& f, const std::vector<Tensor>& inputs) {
     const auto report = gradcheck(f, inputs);
     EXPECT_TRUE(report) << name << " of " << inputs[0].shape() << ": " << report.failure;
   };
@@ -252,49 +254,37 @@ TEST(Linalg, OfNoRowsHasEmptyGradients) {
   EXPECT_EQ(backward(solve(A, B), B.value())[B].shape(), Shape({0, 5}));
 }
 
-// ---- Random orthogonal matrices -------------------------------------------------------------
+// ---- Orthogonal factors ---------------------------------------------------------------------
 
-TEST(RandomOrthogonal, TimesItsTransposeIsTheIdentity) {
+TEST(OrthogonalFactor, TimesItsTransposeIsTheIdentity) {
   for (Index n : sizes) {
-    const Tensor Q = random_orthogonal(n, Random(1));
+    const Tensor Q = orthogonal_factor(normal({n, n}));
     EXPECT_TRUE(is_near(matmul(Q, transposed(Q)), Tensor::identity(n), rounding)) << n;
     EXPECT_TRUE(is_near(matmul(transposed(Q), Q), Tensor::identity(n), rounding)) << n;
   }
 }
 
-TEST(RandomOrthogonal, FollowsTheSeedAlone) {
-  for (Index n : {2, 33, 130}) {
-    const auto of_seed = [n](int seed) { return random_orthogonal(n, Random(seed)).values(); };
-    EXPECT_EQ(of_seed(1), of_seed(1));
-    EXPECT_NE(of_seed(1), of_seed(2));
+TEST(OrthogonalFactor, LeavesALowerTriangleWithAPositiveDiagonal) {
+  for (Index n : sizes) {
+    const Tensor A = normal({n, n}), L = matmul(A, transposed(orthogonal_factor(A)));
+    for (Index i = 0; i < n; ++i) {
+      EXPECT_GT(L[i * n + i], 0) << n;
+      for (Index j = i + 1; j < n; ++j) EXPECT_NEAR(L[i * n + j], 0, n * rounding) << n;
+    }
   }
 }
 
-TEST(RandomOrthogonal, OfNoRowsIsEmptyAndSilent) {
+TEST(OrthogonalFactor, OfNoRowsIsEmptyAndSilent) {
   testing::internal::CaptureStdout();
-  EXPECT_EQ(random_orthogonal(0, Random(1)).shape(), Shape({0, 0}));
+  EXPECT_EQ(orthogonal_factor(Tensor::empty({0, 0})).shape(), Shape({0, 0}));
   EXPECT_EQ(testing::internal::GetCapturedStdout(), "");
 }
 
-// Over the group, elements average 0, their squares 1 / 3, and half the determinants are -1: QR
-// without a convention for its signs favours some of them.
-TEST(RandomOrthogonal, IsUniform) {
-  constexpr int count = 3000;
-  const double four_sigma = 4 / std::sqrt(count);
-  std::array<double, 9> sum{}, squares{};
-  int reflections = 0;
-  for (int seed = 0; seed < count; ++seed) {
-    const Tensor q = random_orthogonal(3, Random(seed));
-    for (int i = 0; i < 9; ++i) sum[i] += q[i], squares[i] += q[i] * q[i];
-    reflections += q[0] * (q[4] * q[8] - q[5] * q[7]) - q[1] * (q[3] * q[8] - q[5] * q[6]) +
-                       q[2] * (q[3] * q[7] - q[4] * q[6]) <
-                   0;
-  }
-  for (int i = 0; i < 9; ++i) {
-    EXPECT_NEAR(sum[i] / count, 0, four_sigma * std::sqrt(1 / 3.0)) << "element " << i;
-    EXPECT_NEAR(squares[i] / count, 1 / 3.0, four_sigma * std::sqrt(4 / 45.0)) << "element " << i;
-  }
-  EXPECT_NEAR(reflections / double(count), 0.5, four_sigma / 2);
+TEST(OrthogonalFactor, IsOfASquareMatrix) {
+  EXPECT_EQ(error_of([] {
+              orthogonal_factor(Tensor::zeros({2, 3}));
+            }),
+            "[orthogonal_factor] a square matrix expected, the shape is (2, 3)");
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ using namespace spline_reference;
 TEST(Spline, GradientsAgreeWithDifferences) {
   for (const Case& c : all_cases()) {
     const Parameters p = random_parameters(c.shape, c.bins, c.shared, 0.7);
-    const Function f = [](const std::vector<Var>& in) {
+    const VarFunction f = [](const std::vector<Var>& in) {
       const auto [value, log_derivative] = rational_quadratic_spline(in[0], in[1], in[2], in[3]);
       return std::vector{value, log_derivative};
     };
@@ -33,7 +33,7 @@ TEST(Spline, EachOutputAloneHasItsGradient) {
   for (int output : {0, 1}) {
     GradcheckOptions options;
     options.step = 2e-4;
-    const Function f = [output](const std::vector<Var>& in) {
+    const VarFunction f = [output](const std::vector<Var>& in) {
       return std::vector{rational_quadratic_spline(in[0], in[1], in[2], in[3])[output]};
     };
     const auto report = gradcheck(f, inputs, options);

@@ -4,6 +4,7 @@
 
 #include "backflow/ops/linalg.h"
 #include "backflow/tests/apps/model/small_model.h"
+#include "backflow/tests/factorizations.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -38,10 +39,11 @@ TEST(Bench, CountsTheMemoryOfAStep) {
 
 TEST(Bench, TakesRealTrainingSteps) {
   for (const std::string& layer : layers) {
-    const Index before = LU::count();
+    const Index before = factorizations();
     bench(bench_config(layer), small_image, 4);
     const Index uncounted = 3, matrices = 2;
-    EXPECT_EQ(LU::count() - before, layer == "exact" ? (uncounted + 4) * matrices : 0) << layer;
+    EXPECT_EQ(factorizations() - before, layer == "exact" ? (uncounted + 4) * matrices : 0)
+        << layer;
   }
 }
 

@@ -1,5 +1,6 @@
 // What must hold for each of the fourteen experiments, shown on models of the same kind that are a
 // few pixels large.
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/model/checkpoint.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/train/step.h"
@@ -39,7 +40,7 @@ struct Tiny {
     for (int step = 0; step < steps; ++step) {
       Pass pass;
       pass.noise =
-          Random(7, Purpose::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
+          Random(7, purposes::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
       last = training_step(model, optimizer, config, batch(), pass, 3e-3);
     }
     return last;
@@ -105,7 +106,7 @@ TEST(EveryExperiment, TrainsToTheSameBitsOnAnyThreads) {
       tiny.train(model, *optimizer, 3);
       std::vector<Tensor> all = state_of(model);
       all.push_back(model.density().log_prob(tiny.batch()));
-      all.push_back(model.density().sample(3, Random(1, Purpose::sampling), 0.5));
+      all.push_back(model.density().sample(3, Random(1, purposes::sampling), 0.5));
       return all;
     });
   });

@@ -2,6 +2,7 @@
 // depend on them, and a wrong one would only train a little worse.
 #include <cmath>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/tests/apps/model/small_model.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -11,7 +12,7 @@ constexpr Real rounding = sizeof(Real) == sizeof(double) ? 1e-15 : 1e-6;
 
 // The standard normal numbers of a layer's tensor number `which`.
 std::vector<Real> normal(std::uint32_t layer, std::uint32_t which, Index count) {
-  const Random random(0, Purpose::initialization, layer);
+  const Random random(0, purposes::initialization, layer);
   return random.normal({1, count}, which << 20).values();
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "backflow/apps/model/ignored_names.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
@@ -57,7 +58,7 @@ std::string state_dict_of(const std::string& experiment) {
   all += "| ";
   for (const auto& [name, buffer] : model.flow().buffers())
     if (name[0] == '4' || name[0] == '5') all += name + " ";
-  for (const std::string& name : model.flow().ignored_names())
+  for (const std::string& name : ignored_names(model.flow()))
     if (name[0] == '4' || name[0] == '5') all += name + " ";
   return all;
 }

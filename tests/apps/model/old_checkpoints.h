@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/model/checkpoint.h"
 #include "backflow/apps/train/step.h"
 
@@ -70,7 +71,7 @@ inline void take_old_steps(const Model& model, Optimizer& optimizer, const Confi
   for (Index i = 0; i < images.count(); ++i) rows.push_back(static_cast<std::uint32_t>(i));
   for (int step = 0; step < steps; ++step) {
     Pass pass;
-    pass.noise = Random(7, Purpose::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
+    pass.noise = Random(7, purposes::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
     training_step(model, optimizer, config, to_tensor(images, rows), pass, 3e-3);
   }
 }

@@ -1,6 +1,7 @@
 // A model of a few pixels and images for it: what the tests of apps/ share.
 #pragma once
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/tests/apps/files/scratch.h"
@@ -36,7 +37,7 @@ inline void train_a_little(const Model& model, Optimizer& optimizer, const Confi
                            int steps = 3, double learning_rate = 0.01) {
   for (int step = 0; step < steps; ++step) {
     Pass pass;
-    pass.noise = Random(7, Purpose::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
+    pass.noise = Random(7, purposes::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
     training_step(model, optimizer, config, image_batch(5), pass, learning_rate);
   }
 }

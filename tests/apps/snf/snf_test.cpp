@@ -1,5 +1,6 @@
 // What the program does for somebody who asks for nothing odd.
 #include "backflow/apps/data/datasets.h"
+#include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/safetensors.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/train/step.h"
@@ -225,11 +226,11 @@ TEST_F(TrainedSnf, ItsMetricsAreTheMeansOverTheStepsOfAnEpochAndTheNllAfterIt) {
   const Model model(config, {1, 6, 6});
   const auto optimizer = make_optimizer(config, model);
   for (std::uint32_t epoch = 1; epoch <= 3; ++epoch) {
-    const auto order = Random(0, Purpose::shuffling, epoch).permutation(50);
+    const auto order = Random(0, purposes::shuffling, epoch).permutation(50);
     double objective = 0, reconstruction = 0;
     for (auto first = order.begin(); first != order.end(); first += 10) {
       Pass pass;
-      pass.noise = Random(0, Purpose::dequantization, epoch);
+      pass.noise = Random(0, purposes::dequantization, epoch);
       pass.examples.assign(first, first + 10);
       const Tensor batch = to_tensor(images.train, pass.examples);
       const StepResult step = training_step(model, *optimizer, config, batch, pass, config.lr);

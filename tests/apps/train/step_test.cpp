@@ -3,10 +3,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/tests/apps/model/small_model.h"
+#include "backflow/tests/factorizations.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -41,10 +43,10 @@ double norm_of_first_moments(Optimizer& optimizer) {
 TEST(TrainingStep, FactorizesNothingUnlessTheLayersAreExact) {
   for (const std::string& layer : layers) {
     Trainer trainer(layer);
-    const Index before = LU::count();
+    const Index before = factorizations();
     trainer.step();
     trainer.step();
-    EXPECT_EQ(LU::count() - before, layer == "exact" ? 4 : 0) << layer;
+    EXPECT_EQ(factorizations() - before, layer == "exact" ? 4 : 0) << layer;
   }
 }
 
@@ -172,7 +174,7 @@ TEST(Evaluate, DoesNotDependOnTheBatchesItIsCutInto) {
   // Image 500 is the first of its batch, but its noise is its own.
   const double up_to_it = nll(Split::test, Noise::uniform, 501).nll * 501;
   const double before_it = nll(Split::test, Noise::uniform, 500).nll * 500;
-  pass.noise = Random(0, Purpose::dequantization);
+  pass.noise = Random(0, purposes::dequantization);
   pass.examples = {500 + (2u << 30)};
   const double alone = -trainer.model.density().log_prob(image_batch(1, 500), pass).item();
   EXPECT_NEAR(up_to_it - before_it, alone, tolerance * alone);
@@ -209,13 +211,13 @@ TEST(Evaluate, EverySplitHasItsOwnNoise) {
 
 TEST(Evaluate, FactorizesEachMatrixOnceUntilItChanges) {
   Trainer trainer("self_normalizing");
-  const Index before = LU::count();
+  const Index before = factorizations();
   trainer.nll();
   trainer.nll();
-  EXPECT_EQ(LU::count() - before, 2);
+  EXPECT_EQ(factorizations() - before, 2);
   trainer.step();
   trainer.nll();
-  EXPECT_EQ(LU::count() - before, 4);
+  EXPECT_EQ(factorizations() - before, 4);
 }
 
 TEST(Evaluate, TheStandardErrorIsThatOfTheMean) {

@@ -2,6 +2,7 @@
 // convolutions, splines, couplings, split priors and the auxiliary losses.
 #include <numeric>
 
+#include "backflow/apps/data/purposes.h"
 #include "backflow/tests/apps/model/small_model.h"
 #include "backflow/tests/check.h"
 
@@ -40,7 +41,7 @@ Trained train(const std::string& experiment, int threads) {
   Trained trained;
   for (int step = 0; step < 20; ++step) {
     Pass pass;
-    pass.noise = Random(7, Purpose::dequantization, static_cast<std::uint32_t>(step));
+    pass.noise = Random(7, purposes::dequantization, static_cast<std::uint32_t>(step));
     trained.objective = training_step(model, *optimizer, config, batch, pass, 1e-3).objective;
   }
   trained.values = values_of(model);

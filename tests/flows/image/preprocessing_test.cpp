@@ -81,12 +81,7 @@ TEST(Preprocessing, IsAFlow) {
                Tensor({2, 2}, {0, 1e-3, 128, 255.99}));
 }
 
-TEST(Preprocessing, HasNoParametersAndKnowsTheNamesOfAStateDict) {
-  EXPECT_TRUE(pixels_to_reals()->parameters().empty());
-  EXPECT_EQ(pixels_to_reals()->ignored_names(),
-            (std::vector<std::string>{"0.translation", "0.scale", "1.translation", "1.scale"}));
-  EXPECT_EQ(Dequantization().ignored_names(), std::vector<std::string>{"distribution.empty"});
-}
+TEST(Preprocessing, HasNoParameters) { EXPECT_TRUE(pixels_to_reals()->parameters().empty()); }
 
 // ---- Dequantization ---------------------------------------------------------------------------
 
@@ -99,7 +94,7 @@ Tensor noise_of(const Shape& shape, const Random& random,
 }
 
 Random noise(std::uint64_t seed, std::uint32_t epoch = 0) {
-  return Random(seed, Purpose::dequantization, epoch);
+  return Random(seed, Purpose{2}, epoch);
 }
 
 // Every pixel value, each with 8,000 different noises.

@@ -6,6 +6,7 @@
 #include "backflow/ops/conv_lu.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/shape.h"
+#include "backflow/tests/factorizations.h"
 #include "backflow/tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -125,42 +126,46 @@ TEST(ConvolutionFlows, HaveTheLogdetAndInverseOfTheirToeplitzMatrix) {
 }
 
 TEST(ConvolutionFlows, FactoriseOnceUntilTheWeightsOrTheImagesChange) {
-  Exact flow(near_dirac({2, 2, 3, 3}, 1), Tensor::zeros({2}));
+  const Tensor W = near_dirac({2, 2, 3, 3}, 1);
+  Exact flow(W, Tensor::zeros({2}));
   const Tensor x = normal({3, 2, 4, 4}, 2);
   const auto walks = [&](const Tensor& x) {
-    const Index before = ConvLU::count();
-    for (int i = 0; i < 3; ++i) {
-      flow.forward(x);
-      flow.inverse(x);
-    }
-    return ConvLU::count() - before;
+    return factorizations_of([&] {
+      for (int i = 0; i < 3; ++i) {
+        flow.forward(x);
+        flow.inverse(x);
+      }
+    });
   };
-  EXPECT_EQ(walks(x), 1);
+  const Index once = factorizations_of([&] { ConvLU(W, 4, 4); });
+  const Index once_if_wider = factorizations_of([&] { ConvLU(W, 4, 6); });
+  EXPECT_EQ(walks(x), once);
   EXPECT_EQ(walks(x), 0);
   EXPECT_EQ(walks(normal({7, 2, 4, 4}, 2)), 0);  // another batch, the same image
-  EXPECT_EQ(walks(normal({3, 2, 4, 6}, 2)), 1);
+  EXPECT_EQ(walks(normal({3, 2, 4, 6}, 2)), once_if_wider);
   flow.parameters()[0].parameter->update([](Tensor&) {});
-  EXPECT_EQ(walks(normal({3, 2, 4, 6}, 2)), 1);
+  EXPECT_EQ(walks(normal({3, 2, 4, 6}, 2)), once_if_wider);
 }
 
 TEST(SelfNormalizingConvolution, TrainingAndLearnedSamplingFactoriseNothing) {
   const SelfNormalizing flow(near_dirac({2, 2, 3, 3}, 1), near_dirac({2, 2, 3, 3}, 2),
                              Tensor::zeros({2}));
-  const Index before = ConvLU::count() + LU::count();
+  const Index before = factorizations();
   const Tensor x = normal({3, 2, 4, 4}, 2);
   Trained(flow, x, x, normal({3}, 1));
   flow.inverse(x);
-  EXPECT_EQ(ConvLU::count() + LU::count(), before);
+  EXPECT_EQ(factorizations(), before);
 }
 
 TEST(ConvolutionFlows, NeedNoDenseFactorization) {
   const Exact flow(near_dirac({4, 4, 3, 3}, 1, 0.05), Tensor::zeros({4}));
   const Tensor x = normal({2, 4, 14, 14}, 2);
-  const Index before = LU::count();
-  const Out out = flow.forward(x);
-  backward(sum(out.logdet));
-  flow.inverse(x);
-  EXPECT_EQ(LU::count(), before);
+  const Index widest = widest_factorization_of([&] {
+    const Out out = flow.forward(x);
+    backward(sum(out.logdet));
+    flow.inverse(x);
+  });
+  EXPECT_EQ(widest, 14 * 4);  // an image row: the whole image is 14 times as wide
 }
 
 TEST(Sequential, FactorisesItsLayersBeforeTheWalk) {
