@@ -11,6 +11,7 @@
 #include "backflow/apps/files/png.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/model/schedules.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/pictures/filters.h"
 #include "backflow/apps/pictures/pictures.h"
@@ -95,7 +96,7 @@ class Training {
 
   Index epoch() const { return position_.epoch + 1; }  // the one that is running
   double learning_rate(Index step) const {             // of the step by its number, from 1
-    return config_.lr * linear_warmup(step, warmup_steps_);
+    return config_.lr * schedule_.factor(config_, step, steps_per_epoch_);
   }
   Index steps_done() const { return position_.epoch * steps_per_epoch_ + position_.batch; }
 
@@ -107,7 +108,8 @@ class Training {
   const Config config_;
   const fs::path data_;
   const ImageSplits images_;
-  const Index steps_per_epoch_, warmup_steps_;
+  const Index steps_per_epoch_;
+  const ScheduleRow& schedule_;
   const Model model_;
   const std::unique_ptr<Optimizer> optimizer_;
   TrainingLog log_;
@@ -134,7 +136,7 @@ Training::Training(const TrainOptions& options)
       data_(find_data(options, run_, config_)),
       images_(load_dataset(config_.dataset, data_)),
       steps_per_epoch_(steps_per_epoch(config_, images_.train)),
-      warmup_steps_(std::llround(config_.warmup_epochs * static_cast<double>(steps_per_epoch_))),
+      schedule_(schedules()[config_.schedule]),
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
       optimizer_(make_optimizer(config_, model_)),
@@ -155,7 +157,7 @@ int Training::run() {
   if (position_.epoch >= config_.epochs) {
     if (lock_) clear_up();  // it was killed just before its end
     if (!has_file(run_.samples(position_.epoch))) save_pictures(position_.epoch);
-    log_.nothing_to_do(run_, config_.epochs);
+    log_.nothing_to_do(run_, config_.epochs, !schedule_.knows_the_end);
     return 0;
   }
   begin();

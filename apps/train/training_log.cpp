@@ -62,10 +62,10 @@ void TrainingLog::end(const Position& position, const RunDirectory& run) {
   flush();
 }
 
-void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs) {
+void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on) {
   if (quiet_) return;
-  std::printf("%s has its %lld epochs already: nothing to do; more with --epochs\n",
-              run.root.c_str(), number(epochs));
+  std::printf("%s has its %lld epochs already: nothing to do%s\n", run.root.c_str(), number(epochs),
+              can_go_on ? "; more with --epochs" : "");
   flush();
 }
 

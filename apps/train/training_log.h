@@ -17,7 +17,7 @@ class TrainingLog {
   void head(Index steps_per_epoch, const RunDirectory& run);
   void row(const EpochMetrics& row, Index epochs);
   void end(const Position& position, const RunDirectory& run);
-  void nothing_to_do(const RunDirectory& run, Index epochs);
+  void nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on);
 
  private:
   void flush();
