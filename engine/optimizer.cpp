@@ -113,13 +113,6 @@ void Optimizer::step(const Gradients& gradients, double learning_rate, double gr
   }
 }
 
-// f(k) for every element. Each chunk has a copy of f: what f captured then stays in registers.
-static void for_each_element(Index size, const auto& f) {
-  parallel_for(size, elements_per_chunk, [&f](Index k, Index end) {
-    for (const auto g = f; k < end; ++k) g(k);
-  });
-}
-
 SGD::SGD(std::vector<NamedParameter> parameters, double momentum)
     : Optimizer(std::move(parameters), name, momentum == 0 ? "" : "v"), momentum_(momentum) {}
 
