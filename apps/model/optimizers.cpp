@@ -17,15 +17,15 @@ const Table<OptimizerRow>& optimizers() {
         [](Parameters p, const Config& c) -> Made {
           return std::make_unique<SGD>(std::move(p), c.momentum);
         }},
-       {Adam::name, "steps scaled by the root of the mean square of the gradient",
+       {Adam::name, "an average of gradients over the root of one of their squares",
         [](Parameters p, const Config& c) -> Made {
           return std::make_unique<Adam>(std::move(p), betas(c));
         }},
-       {AdamW::name, "Adam with weight_decay, which passes the averages by",
+       {AdamW::name, "Adam, and weight_decay of the parameters beside its averages",
         [](Parameters p, const Config& c) -> Made {
           return std::make_unique<AdamW>(std::move(p), betas(c), c.weight_decay);
         }},
-       {Adamax::name, "Adam with steps scaled by the largest gradient in place of the root",
+       {Adamax::name, "Adam with the largest gradient, which fades, in place of that root",
         [](Parameters p, const Config& c) -> Made {
           return std::make_unique<Adamax>(std::move(p), betas(c));
         }}});
