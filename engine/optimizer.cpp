@@ -27,15 +27,16 @@ double global_norm(const Gradients& gradients, const std::vector<NamedParameter>
   return std::sqrt(total);
 }
 
-double linear_warmup(Index step, Index warmup_steps) {
-  return step >= warmup_steps ? 1 : static_cast<double>(step) / static_cast<double>(warmup_steps);
-}
-
-Optimizer::Optimizer(std::vector<NamedParameter> parameters) {
+Optimizer::Optimizer(std::vector<NamedParameter> parameters, std::string name,
+                     const std::string& letters)
+    : name_(std::move(name)), letters_(letters) {
   std::unordered_set<const Parameter*> met;
   for (NamedParameter& named : parameters)
     if (met.insert(named.parameter).second) parameters_.push_back(std::move(named));
   missed_.resize(parameters_.size());
+  for (const auto& [of, parameter] : parameters_)
+    for (auto& tensors = state_.emplace_back(); tensors.size() < letters_.size();)
+      tensors.push_back(Tensor::zeros(parameter->shape()));
 }
 
 std::vector<NamedSteps> Optimizer::other_steps() const {
@@ -76,78 +77,87 @@ std::vector<Tensor> Optimizer::begin_step(const Gradients& gradients) {
   return all;
 }
 
-void SGD::step(const Gradients& gradients, double learning_rate, double gradient_scale) {
-  const Real rate = static_cast<Real>(learning_rate * gradient_scale);
-  const std::vector<Tensor> all = begin_step(gradients);
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    if (!all[i].defined()) continue;
-    parameters_[i].parameter->update([&g = all[i], rate](std::span<Real> values) {
-      parallel_for(g.size(), elements_per_chunk,
-                   [p = values.data(), rate, q = g.data()](Index k, Index end) {
-                     for (; k < end; ++k) p[k] -= rate * q[k];
-                   });
-    });
-  }
-}
-
-Adam::Adam(std::vector<NamedParameter> parameters, AdamOptions options)
-    : Optimizer(std::move(parameters)), options_(options) {
-  for (const auto& [name, parameter] : parameters_) {
-    m_.push_back(Tensor::zeros(parameter->shape()));
-    v_.push_back(Tensor::zeros(parameter->shape()));
-  }
-}
-
-void Adam::step(const Gradients& gradients, double learning_rate, double gradient_scale) {
-  check_state();
-  const std::vector<Tensor> all = begin_step(gradients);
-  for (std::size_t i = 0; i < all.size(); ++i)
-    if (all[i].defined()) move(i, all[i], learning_rate, gradient_scale);
-}
-
 // state() hands out addresses, and whoever writes there may get a shape wrong.
-void Adam::check_state() const {
+void Optimizer::check_state() const {
   for (std::size_t i = 0; i < parameters_.size(); ++i)
-    for (const Tensor* average : {&m_[i], &v_[i]})
-      if (!average->defined() || !(average->shape() == parameters_[i].parameter->shape()))
-        fail("adam", "the state of '", parameters_[i].name, "' has the shape ", average->shape(),
+    for (const Tensor& tensor : state_[i])
+      if (!tensor.defined() || !(tensor.shape() == parameters_[i].parameter->shape()))
+        fail(name_, "the state of '", parameters_[i].name, "' has the shape ", tensor.shape(),
              ", expected ", parameters_[i].parameter->shape());
 }
 
-void Adam::move(std::size_t i, const Tensor& gradient, double learning_rate,
-                double gradient_scale) {
-  const double correction1 = 1 - std::pow(options_.beta1, steps_of(i));
-  const double correction2 = 1 - std::pow(options_.beta2, steps_of(i));
-  const Real b1 = options_.beta1, b2 = options_.beta2, scale = gradient_scale;
-  const Real c1 = 1 - options_.beta1, c2 = 1 - options_.beta2;  // 1 - b2 would lose float's digits
-  const Real rate = learning_rate / correction1;
-  const Real root = 1 / std::sqrt(correction2), epsilon = options_.epsilon;
-  parameters_[i].parameter->update([&](std::span<Real> values) {
-    Real* p = values.data();
-    Real* m = m_[i].mutable_data();
-    Real* v = v_[i].mutable_data();
-    parallel_for(gradient.size(), elements_per_chunk, [=, q = gradient.data()](Index k, Index end) {
-      for (; k < end; ++k) {
-        const Real g = scale * q[k];
-        m[k] = b1 * m[k] + c1 * g;
-        v[k] = b2 * v[k] + c2 * g * g;
-        p[k] -= rate * m[k] / (root * std::sqrt(v[k]) + epsilon);
-      }
-    });
-  });
-}
-
-std::vector<NamedTensor> Adam::state() {
+std::vector<NamedTensor> Optimizer::state() {
   std::vector<NamedTensor> all;
   std::unordered_set<std::string_view> names;
   for (std::size_t i = 0; i < parameters_.size(); ++i) {
     const std::string& name = parameters_[i].name;
-    if (!names.insert(name).second)
-      fail("adam", "two parameters have the name '", name, "'; a checkpoint needs one for each");
-    all.push_back({"adam.m." + name, &m_[i]});
-    all.push_back({"adam.v." + name, &v_[i]});
+    if (!letters_.empty() && !names.insert(name).second)
+      fail(name_, "two parameters have the name '", name, "'; a checkpoint needs one for each");
+    for (std::size_t k = 0; k < letters_.size(); ++k)
+      all.push_back({name_ + "." + letters_[k] + "." + name, &state_[i][k]});
   }
   return all;
+}
+
+void Optimizer::step(const Gradients& gradients, double learning_rate, double gradient_scale) {
+  check_state();
+  const std::vector<Tensor> all = begin_step(gradients);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].defined()) continue;
+    parameters_[i].parameter->update([&](std::span<Real> values) {
+      Move one{all[i].size(), steps_of(i),   values.data(), all[i].data(), {},
+               learning_rate, gradient_scale};
+      for (Tensor& tensor : state_[i]) one.state.push_back(tensor.mutable_data());
+      move(one);
+    });
+  }
+}
+
+SGD::SGD(std::vector<NamedParameter> parameters, double momentum)
+    : Optimizer(std::move(parameters), name, momentum == 0 ? "" : "v"), momentum_(momentum) {}
+
+void SGD::move(const Move& one) const {
+  Real* const p = one.parameter;
+  const Real* const q = one.gradient;
+  if (one.state.empty()) {
+    const Real rate = one.learning_rate * one.gradient_scale;
+    for_each_element(one.size, [=](Index k) { p[k] -= rate * q[k]; });
+  } else {
+    const Real rate = one.learning_rate, scale = one.gradient_scale, momentum = momentum_;
+    for_each_element(one.size, [=, v = one.state[0]](Index k) {
+      v[k] = momentum * v[k] + scale * q[k];
+      p[k] -= rate * v[k];
+    });
+  }
+}
+
+void Adam::move(const Move& one) const {
+  const double correction1 = 1 - std::pow(options_.beta1, one.steps);
+  const double correction2 = 1 - std::pow(options_.beta2, one.steps);
+  const Real b1 = options_.beta1, b2 = options_.beta2, scale = one.gradient_scale;
+  const Real c1 = 1 - options_.beta1, c2 = 1 - options_.beta2;  // 1 - b2 would lose float's digits
+  const Real rate = one.learning_rate / correction1, decay = one.learning_rate * weight_decay_;
+  const Real root = 1 / std::sqrt(correction2), epsilon = options_.epsilon;
+  for_each_element(one.size, [=, p = one.parameter, m = one.state[0], v = one.state[1],
+                              q = one.gradient](Index k) {
+    const Real g = scale * q[k];
+    m[k] = b1 * m[k] + c1 * g;
+    v[k] = b2 * v[k] + c2 * g * g;
+    p[k] -= decay * p[k] + rate * m[k] / (root * std::sqrt(v[k]) + epsilon);
+  });
+}
+
+void Adamax::move(const Move& one) const {
+  const Real b1 = options_.beta1, b2 = options_.beta2, scale = one.gradient_scale;
+  const Real c1 = 1 - options_.beta1, epsilon = options_.epsilon;
+  const Real rate = one.learning_rate / (1 - std::pow(options_.beta1, one.steps));
+  for_each_element(one.size, [=, p = one.parameter, m = one.state[0], u = one.state[1],
+                              q = one.gradient](Index k) {
+    const Real g = scale * q[k];
+    m[k] = b1 * m[k] + c1 * g;
+    u[k] = std::max(b2 * u[k], std::abs(g) + epsilon);
+    p[k] -= rate * m[k] / u[k];
+  });
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -52,4 +52,13 @@ void parallel_for(Index n, Index grain, const Body& body) {
   }
 }
 
+// f(k) for every k of [0, n), in chunks of a pointwise kernel. Each chunk has a copy of f: what f
+// has captured by value then stays in registers.
+template <class F>
+void for_each_element(Index n, const F& f) {
+  parallel_for(n, elements_per_chunk, [&f](Index k, Index end) {
+    for (const F copy = f; k < end; ++k) copy(k);
+  });
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -7,6 +7,7 @@
 
 #include "backflow/apps/bench/stopwatch.h"
 #include "backflow/apps/data/purposes.h"
+#include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/matmul.h"
@@ -49,20 +50,21 @@ class LayerProducts {
   Tensor w_, x_;
 };
 
-// Adam on as many parameters as the model has, without the model.
+// The configuration's optimizer on as many parameters as the model has, without the model.
 class OptimizerPass : private Module {
  public:
-  explicit OptimizerPass(Index size)
-      : parameter_(add_parameter("all", Tensor::zeros({size}))), adam_(parameters()) {
+  OptimizerPass(const Config& config, Index size)
+      : parameter_(add_parameter("all", Tensor::zeros({size}))),
+        optimizer_(optimizers()[config.optimizer].make(parameters(), config)) {
     const Var root = override_gradient("gradient", Tensor(Real(0)), {parameter_},
                                        [size](const Tensor&) { return Tensor::full({size}, 1); });
     gradients_ = backward(root);
   }
-  void run() { adam_.step(gradients_, 1e-4); }
+  void run() { optimizer_->step(gradients_, 1e-4); }
 
  private:
   Parameter& parameter_;
-  Adam adam_;
+  std::unique_ptr<Optimizer> optimizer_;
   Gradients gradients_;
 };
 
@@ -104,7 +106,7 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
   const NecessaryProducts& necessary = model.necessary_products();
   const Index live = memory_use().live_bytes;
   LayerProducts products(necessary, std::min<Index>(config.batch_size, 100));
-  OptimizerPass optimizer_pass(model.parameter_count());
+  OptimizerPass optimizer_pass(config, model.parameter_count());
   const Index beside = memory_use().live_bytes - live;  // what only the floor needs
 
   BenchReport report;

@@ -13,7 +13,7 @@ struct BenchReport {
   double necessary_flop = 0;    // the products of a step, or convolutions, that must be computed
   double product_ms = 0;        // these at our own product's rate
   double square_gflops = 0;     // 1e9 flop/s of a product of two matrices of 1024 x 1024
-  double optimizer_ms = 0;      // one pass of the optimizer: 28 bytes per float parameter
+  double optimizer_ms = 0;      // one pass of the optimizer; Adam: 28 bytes per float parameter
   Index peak_bytes = 0;         // of tensors alive at once in a step, parameters included
   Profile profile;              // of the timed steps, when asked for
 

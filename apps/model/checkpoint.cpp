@@ -8,6 +8,8 @@
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/ignored_names.h"
+#include "backflow/apps/model/optimizers.h"
+#include "backflow/apps/model/schedules.h"
 #include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -41,7 +43,7 @@ void refuse_unknown_tensors(const Model& model, const Checkpoint& checkpoint) {
   for (const auto& [name, buffer] : model.flow().buffers()) known.insert(name);
   for (const std::string& name : ignored_names(model.flow())) known.insert(name);
   for (const auto& [name, tensor] : checkpoint.file.tensors())
-    if (!known.contains(name) && !name.starts_with("adam."))
+    if (!known.contains(name) && !is_optimizer_state(name))
       fail(checkpoint.name, "holds the tensor ", quote(name, '\''),
            ", which this experiment's model does not have; is it another experiment's?");
 }
@@ -198,7 +200,7 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
   for (const auto& [name, buffer] : model.flow().buffers()) add(name, *buffer);
   for (const auto& [name, tensor] : optimizer.state()) add(name, *tensor);
   Config same_however_far = config;
-  same_however_far.epochs = Config().epochs;
+  if (!schedules()[config.schedule].knows_the_end) same_however_far.epochs = Config().epochs;
   file.metadata = {{"experiment", config.experiment},
                    {"config", to_json(same_however_far)},
                    {"channels", std::to_string(model.image().channels)},

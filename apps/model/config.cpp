@@ -12,6 +12,8 @@
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/nearest.h"
+#include "backflow/apps/model/optimizers.h"
+#include "backflow/apps/model/schedules.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -58,6 +60,16 @@ void require_one_of(const char* key, const std::string& value,
 
 }  // namespace
 
+const char* optimizer_names() {
+  static const std::string names = optimizers().in_words();
+  return names.c_str();
+}
+
+const char* schedule_names() {
+  static const std::string names = schedules().in_words();
+  return names.c_str();
+}
+
 void set_field(Config& config, const std::string& key, const std::string& value) {
   if (key == "experiment")
     fail(key, "cannot be set; name another experiment in place of '", config.experiment, "'");
@@ -91,6 +103,8 @@ void validate(const Config& c) {
   require_one_of("activation", c.activation,
                  {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu",
                   "smooth_tanh", "spline"});
+  optimizers()[c.optimizer];
+  schedules()[c.schedule];
   const auto at_least = [](const char* key, auto value, auto least) {
     require(std::isfinite(static_cast<double>(value)) && value >= least, key,
             "at least " + nlohmann::json(least).dump(), value);
@@ -110,19 +124,22 @@ void validate(const Config& c) {
   in_range("epochs", c.epochs, 1, many);
   in_range("limit_batches", c.limit_batches, 0, many);
   in_range("warmup_epochs", c.warmup_epochs, 0, many);
+  in_range("lr_decay_epochs", c.lr_decay_epochs, 1, many);
   at_least("seed", c.seed, 0);
   at_least("recon_weight", c.recon_weight, 0.0);
   at_least("geco_rate", c.geco_rate, 0.0);
   at_least("max_grad_norm", c.max_grad_norm, 0.0);
+  at_least("weight_decay", c.weight_decay, 0.0);
   require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
+  require(c.lr_decay > 0 && c.lr_decay <= 1, "lr_decay", "a number above 0, at most 1", c.lr_decay);
   require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
   require(c.activation != "smooth_leaky_relu" || c.alpha <= 1, "alpha",
           "at most 1 for smooth_leaky_relu", c.alpha);
   require(c.logit_alpha > 0 && c.logit_alpha < 0.5, "logit_alpha", "a number between 0 and 0.5",
           c.logit_alpha);
   for (const auto& [key, beta] :
-       {std::pair{"adam_beta1", c.adam_beta1}, std::pair{"adam_beta2", c.adam_beta2},
-        std::pair{"geco_decay", c.geco_decay}})
+       {std::pair{"momentum", c.momentum}, std::pair{"adam_beta1", c.adam_beta1},
+        std::pair{"adam_beta2", c.adam_beta2}, std::pair{"geco_decay", c.geco_decay}})
     require(beta >= 0 && beta < 1, key, "a number from 0 up to, not including, 1", beta);
 }
 

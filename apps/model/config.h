@@ -11,6 +11,10 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// The names in the tables of optimizers and schedules, "sgd, adam, ...": for the list of fields.
+const char* optimizer_names();
+const char* schedule_names();
+
 struct Config {
   std::string experiment;
   std::string dataset = "mnist";
@@ -33,8 +37,14 @@ struct Config {
   double logit_alpha = 1e-6;
   double lr = 1e-4;
   double warmup_epochs = 10;
+  std::string schedule = "linear_warmup";
+  double lr_decay = 0.1;
+  Index lr_decay_epochs = 30;
+  std::string optimizer = "adam";
+  double momentum = 0.9;
   double adam_beta1 = 0.9;
   double adam_beta2 = 0.999;
+  double weight_decay = 0;
   double max_grad_norm = 0;
   Index batch_size = 100;
   Index epochs = 10;
@@ -70,9 +80,16 @@ struct Config {
     f("geco_decay", self.geco_decay, "of that average");
     f("logit_alpha", self.logit_alpha, "pixels are squeezed into (alpha, 1 - alpha)");
     f("lr", self.lr, "learning rate after warm-up");
-    f("warmup_epochs", self.warmup_epochs, "the learning rate rises linearly for so long");
-    f("adam_beta1", self.adam_beta1, "Adam's first decay");
-    f("adam_beta2", self.adam_beta2, "Adam's second decay");
+    f("warmup_epochs", self.warmup_epochs,
+      "the learning rate rises linearly for so long (not if schedule=constant)");
+    f("schedule", self.schedule, schedule_names());
+    f("lr_decay", self.lr_decay, "steps: what the learning rate is multiplied by");
+    f("lr_decay_epochs", self.lr_decay_epochs, "steps: after every so many epochs");
+    f("optimizer", self.optimizer, optimizer_names());
+    f("momentum", self.momentum, "sgd: the velocity's decay; 0: plain gradient descent");
+    f("adam_beta1", self.adam_beta1, "adam, adamw, adamax: the first decay");
+    f("adam_beta2", self.adam_beta2, "adam, adamw, adamax: the second decay");
+    f("weight_decay", self.weight_decay, "adamw: a step takes lr x so much of each parameter");
     f("max_grad_norm", self.max_grad_norm, "clip the gradient's global norm; 0: never");
     f("batch_size", self.batch_size, "images per training step");
     f("epochs", self.epochs, "passes over the training set");

@@ -4,6 +4,7 @@
 
 #include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/schedules.h"
 #include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -38,15 +39,24 @@ static Config assigned(Config config, const TrainOptions& options) {
   return config;
 }
 
+static std::string why_epochs_stay(const Config& begun) {
+  return ": the learning rates of the schedule '" + begun.schedule +
+         "' follow from the number of epochs, and those of the steps that are done would have been "
+         "others";
+}
+
 static Config resumed_config(const TrainOptions& options, const Experiment& experiment,
                              const Checkpoint& checkpoint, const RunDirectory& run) {
   Config begun = config_of(checkpoint, experiment);
-  begun.epochs = load_config(run).epochs;
+  const bool may_grow = !schedules()[begun.schedule].knows_the_end;
+  if (may_grow) begun.epochs = load_config(run).epochs;
   const Config asked = assigned(begun, options);
   for (const auto& [key, value] : options.assignments) {
     const std::string was = field_as_text(begun, key), is = field_as_text(asked, key);
-    if (key != "epochs" && key != "lr" && was != is)
+    const bool may_change = key == "lr" || (key == "epochs" && may_grow);
+    if (!may_change && was != is)
       fail(key, "this run began with ", was, ", --resume asks for ", is,
+           key == "epochs" ? why_epochs_stay(begun) : "",
            "; leave it out, or begin a new run with another --out");
   }
   return asked;

@@ -17,6 +17,8 @@
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/model/nearest.h"
+#include "backflow/apps/model/optimizers.h"
+#include "backflow/apps/model/schedules.h"
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
@@ -173,6 +175,16 @@ std::map<std::string, std::string> all_names(const std::vector<std::string>& nam
 
 constexpr const char* default_data = "data/DATASET, for fashion_mnist also Debian's";
 
+// A line for each row of a table: its name and its help.
+template <class Row>
+std::string lines_of(const Table<Row>& table) {
+  std::string text;
+  for (const Row& row : table.rows())
+    text += "  " + row.name + std::string(17 - std::min<std::size_t>(16, row.name.size()), ' ') +
+            row.help + "\n";
+  return text;
+}
+
 std::string keys_of_set() {
   std::string text = "Keys of --set, with the defaults of selfnorm_fc_mnist:\n";
   const Config& config = find_experiment("selfnorm_fc_mnist").config;
@@ -183,6 +195,8 @@ std::string keys_of_set() {
                   field_as_text(config, key).c_str(), meaning);
     text += line;
   });
+  text += "\nOptimizers:\n" + lines_of(optimizers()) + "\nSchedules of the learning rate:\n" +
+          lines_of(schedules());
   return text;
 }
 

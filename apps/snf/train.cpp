@@ -1,6 +1,5 @@
 #include "backflow/apps/snf/train.h"
 
-#include <cmath>
 #include <cstdio>
 #include <numeric>
 
@@ -10,6 +9,7 @@
 #include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
+#include "backflow/apps/model/schedules.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/pictures/filters.h"
 #include "backflow/apps/pictures/pictures.h"
@@ -42,7 +42,7 @@ class ImageTraining : public Task {
 
   StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) override;
   double learning_rate(Index step) const override {
-    return config_.lr * linear_warmup(step, warmup_steps_);
+    return config_.lr * schedule_.factor(config_, step, steps_per_epoch());
   }
   double validation_nll() const override {
     return exact_nll(images_.validation, Split::validation);
@@ -78,7 +78,7 @@ class ImageTraining : public Task {
   const Config config_;
   const fs::path data_;
   const ImageSplits images_;
-  const Index warmup_steps_;
+  const ScheduleRow& schedule_;
   const Model model_;
   const std::unique_ptr<Optimizer> optimizer_;
 };
@@ -92,7 +92,7 @@ ImageTraining::ImageTraining(const TrainOptions& options)
       config_(find_config(options, checkpoint_, run_)),
       data_(find_data(options, run_, config_)),
       images_(load_dataset(config_.dataset, data_)),
-      warmup_steps_(std::llround(config_.warmup_epochs * static_cast<double>(steps_per_epoch()))),
+      schedule_(schedules()[config_.schedule]),
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
       optimizer_(make_optimizer(config_, model_)) {}
@@ -106,6 +106,7 @@ int ImageTraining::run() {
                   .batch_size = config_.batch_size,
                   .shuffle = config_.shuffle,
                   .seed = config_.seed,
+                  .can_go_on = !schedule_.knows_the_end,
                   .save_minutes = options_.save_minutes,
                   .quiet = options_.quiet,
                   .profile = options_.profile};

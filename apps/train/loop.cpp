@@ -93,7 +93,7 @@ int Loop::run() {
   if (position_.epoch >= plan_.epochs) {
     if (lock_) clear_up();  // it was killed just before its end
     if (!has_file(run_.samples(position_.epoch))) draw_pictures(position_.epoch);
-    log_.nothing_to_do(run_, plan_.epochs);
+    log_.nothing_to_do(run_, plan_.epochs, plan_.can_go_on);
     return 0;
   }
   begin();

@@ -18,6 +18,7 @@ struct Plan {
   Index examples = 0, batch_size = 0;
   bool shuffle = true;  // a new random order in each epoch
   Index seed = 0;
+  bool can_go_on = true;    // more epochs may be asked for when these are over
   double save_minutes = 5;  // a checkpoint within an epoch after so long; 0: none
   bool quiet = false;       // nothing on stdout, no progress bar
   bool profile = false;     // at the end, what each op of the training steps cost

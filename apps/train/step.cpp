@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "backflow/apps/data/purposes.h"
+#include "backflow/apps/model/optimizers.h"
 #include "backflow/engine/trace.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -40,8 +41,7 @@ Losses losses_of(const Model& model, const Tensor& images, Pass& pass) {
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& model) {
-  return std::make_unique<Adam>(model.flow().parameters(), AdamOptions{.beta1 = config.adam_beta1,
-                                                                       .beta2 = config.adam_beta2});
+  return optimizers()[config.optimizer].make(model.flow().parameters(), config);
 }
 
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,

@@ -12,7 +12,7 @@ struct Diverged : Error {
   using Error::Error;
 };
 
-// Adam with the configuration's constants.
+// The one that the configuration names, with its constants.
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& model);
 
 struct StepResult {
@@ -20,7 +20,7 @@ struct StepResult {
   double reconstruction;  // sum over layers, without its weight
 };
 
-// Noise, forward, backward, clipping, Adam. `images` has pixels 0..255, (B, C, H, W). Throws
+// Noise, forward, backward, clipping, the optimizer. `images` has pixels 0..255, (B, C, H, W). Throws
 // Diverged, naming the first op that produced a non-finite value.
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
                          const Tensor& images, Pass pass, double learning_rate);

@@ -34,9 +34,9 @@ void TrainingLog::row(const EpochMetrics& row, Index epochs) {
            test_nll.c_str(), row.ms_per_step, row.seconds));
 }
 
-void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs) {
+void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on) {
   say(run.root.string() + " has its " + std::to_string(epochs) +
-      " epochs already: nothing to do; more with --epochs\n");
+      " epochs already: nothing to do" + (can_go_on ? "; more with --epochs" : "") + "\n");
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -14,7 +14,7 @@ class TrainingLog {
 
   void say(const std::string& text);
   void row(const EpochMetrics& row, Index epochs);
-  void nothing_to_do(const RunDirectory& run, Index epochs);
+  void nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on);
 
   // The names of row()'s columns: `objective` is what training minimises.
   static std::string columns(const std::string& objective);

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <functional>
 #include <memory>
 
 #include "backflow/engine/parallel.h"
@@ -26,13 +28,34 @@ Tensor chosen_gradient(const Shape& shape, int step) {
   return Random(2, Purpose::testing, step).normal(shape);
 }
 
-// The gradients of weight and bias at a step; `unused` has none.
-Gradients gradients_at(const Model& model, int step) {
-  const Var both =
-      record("chosen", Tensor(0),
-             grad(model.weight, [=](const Tensor&) { return chosen_gradient({37}, 2 * step); }),
-             grad(model.bias, [=](const Tensor&) { return chosen_gradient({2}, 2 * step + 1); }));
+// The gradients of weight and bias at a step, times `size`; `unused` has none.
+Gradients gradients_at(const Model& model, int step, Real size = 1) {
+  const Var both = record(
+      "chosen", Tensor(0),
+      grad(model.weight, [=](const Tensor&) { return chosen_gradient({37}, 2 * step) * size; }),
+      grad(model.bias, [=](const Tensor&) { return chosen_gradient({2}, 2 * step + 1) * size; }));
   return backward(both);
+}
+
+// Each of the optimizers, and the letters of its state.
+struct Kind {
+  std::string name, letters;
+  std::function<std::unique_ptr<Optimizer>(std::vector<NamedParameter>)> make;
+};
+
+template <class Kept, class... Options>
+auto maker(const Options&... options) {
+  return [=](std::vector<NamedParameter> parameters) -> std::unique_ptr<Optimizer> {
+    return std::make_unique<Kept>(std::move(parameters), options...);
+  };
+}
+
+std::vector<Kind> kinds() {
+  return {{"sgd", "", maker<SGD>()},
+          {"sgd", "v", maker<SGD>(0.9)},
+          {"adam", "mv", maker<Adam>()},
+          {"adamw", "mv", maker<AdamW>(AdamOptions{}, 0.1)},
+          {"adamax", "mu", maker<Adamax>()}};
 }
 
 std::vector<double> as_doubles(const Tensor& x) { return {x.data(), x.data() + x.size()}; }
@@ -75,6 +98,100 @@ TEST(Adam, AgreesWithAPlainLoop) {
     expect_near(model.weight.value(), p, precision);
   }
 }
+
+// ---- Three steps of one number, computed by hand ----------------------------------------------
+
+struct Number : Module {
+  Parameter& p = add_parameter("p", Tensor({1}, {1}));
+};
+
+// Where 1 comes to by the gradients of three steps, at a learning rate of 0.1.
+template <class Made>
+std::array<double, 3> path(const std::array<double, 3>& gradients, const Made& make) {
+  Number number;
+  const auto optimizer = make(number.parameters());
+  std::array<double, 3> places;
+  for (int i = 0; i < 3; ++i) {
+    const Tensor g({1}, {static_cast<Real>(gradients[i])});
+    optimizer->step(
+        backward(record("f", Tensor(0), grad(number.p, [g](const Tensor&) { return g; }))), 0.1);
+    places[i] = number.p.value().item();
+  }
+  return places;
+}
+
+void expect_path(const std::array<double, 3>& found, const std::array<double, 3>& expected) {
+  for (int i = 0; i < 3; ++i) EXPECT_NEAR(found[i], expected[i], 4 * precision) << "step " << i + 1;
+}
+
+TEST(SGD, MomentumIsAddedAsTorchDoes) {
+  const auto places = path({0.5, 0.25, -1}, [](std::vector<NamedParameter> parameters) {
+    return std::make_unique<SGD>(std::move(parameters), 0.9);
+  });
+  // v: 0.5, 0.9 * 0.5 + 0.25 = 0.7, 0.9 * 0.7 - 1 = -0.37
+  expect_path(places, {1 - 0.05, 0.95 - 0.07, 0.88 + 0.037});
+}
+
+TEST(AdamW, DecaysTheParameterAndNotTheGradient) {
+  const auto places = path({0.5, 0, -0.5}, [](std::vector<NamedParameter> parameters) {
+    return std::make_unique<AdamW>(std::move(parameters), AdamOptions{0.9, 0.99, 0}, 0.2);
+  });
+  const double first = 1 * (1 - 0.1 * 0.2) - 0.1;  // the first step of Adam is of size lr
+  // m = 0.9 * 0.05 = 0.045 of 0.19, v = 0.99 * 0.0025 = 0.002475 of 0.0199
+  const double second = first * 0.98 - 0.1 * (0.045 / 0.19) / std::sqrt(0.002475 / 0.0199);
+  // m = 0.0405 - 0.05 = -0.0095 of 0.271, v = 0.00245025 + 0.0025 = 0.00495025 of 0.029701
+  const double third = second * 0.98 + 0.1 * (0.0095 / 0.271) / std::sqrt(0.00495025 / 0.029701);
+  expect_path(places, {first, second, third});
+}
+
+TEST(AdamW, WithoutDecayIsAdamToTheBit) {
+  Model decayed, plain;
+  AdamW adamw(decayed.parameters(), {}, 0);
+  Adam adam(plain.parameters());
+  for (int step = 1; step <= 5; ++step) {
+    adamw.step(gradients_at(decayed, step), 0.01);
+    adam.step(gradients_at(plain, step), 0.01);
+  }
+  EXPECT_EQ(decayed.weight.value().values(), plain.weight.value().values());
+}
+
+TEST(Adamax, DividesByTheLargestGradientWhichFades) {
+  const auto places = path({0.5, 0.125, -1}, [](std::vector<NamedParameter> parameters) {
+    return std::make_unique<Adamax>(std::move(parameters), AdamOptions{0.9, 0.5, 0});
+  });
+  // m: 0.05, 0.045 + 0.0125 = 0.0575, 0.05175 - 0.1 = -0.04825; u: 0.5, 0.25, 1
+  const double second = 0.9 - 0.1 / 0.19 * 0.0575 / 0.25;
+  expect_path(places, {0.9, second, second + 0.1 / 0.271 * 0.04825});
+}
+
+TEST(Adamax, EpsilonIsAddedToTheGradientAsTorchDoes) {
+  const auto places = path({0.5, 0.125, 0}, [](std::vector<NamedParameter> parameters) {
+    return std::make_unique<Adamax>(std::move(parameters), AdamOptions{0.9, 0, 0.5});
+  });
+  const double second = 0.95 - 0.1 / 0.19 * 0.0575 / 0.625;  // u: 1, 0.625, 0.5
+  expect_path(places, {0.95, second, second - 0.1 / 0.271 * 0.05175 / 0.5});
+}
+
+TEST(Adamax, AGradientOfZeroMovesNothing) {
+  const auto places = path({0, 0, 0}, [](std::vector<NamedParameter> parameters) {
+    return std::make_unique<Adamax>(std::move(parameters));
+  });
+  EXPECT_EQ(places, (std::array<double, 3>{1, 1, 1}));
+}
+
+TEST(Optimizer, AScaleOfTheGradientIsAGradientOfThatSize) {
+  for (const Kind& kind : kinds()) {
+    Model scaled, small;
+    const auto by_scale = kind.make(scaled.parameters()), by_size = kind.make(small.parameters());
+    for (int step = 1; step <= 3; ++step) {
+      by_scale->step(gradients_at(scaled, step), 0.1, 0.25);  // a power of 2: exact
+      by_size->step(gradients_at(small, step, 0.25), 0.1);
+    }
+    EXPECT_EQ(scaled.weight.value().values(), small.weight.value().values()) << kind.name;
+  }
+}
+
+// ---- Steps and state --------------------------------------------------------------------------
 
 TEST(Adam, FirstStepIsTheLearningRateWhateverTheGradientsSize) {
   for (double scale : {1e-3, 1.0, 1e6}) {
@@ -146,23 +263,20 @@ TEST(Optimizer, GlobalNormOfALongGradient) {
   EXPECT_NEAR(global_norm(backward(y), model.parameters()), std::sqrt(squares), 1e-10);
 }
 
-TEST(Optimizer, LinearWarmup) {
-  EXPECT_EQ(linear_warmup(1, 4), 0.25);
-  EXPECT_EQ(linear_warmup(3, 4), 0.75);
-  EXPECT_EQ(linear_warmup(4, 4), 1);
-  EXPECT_EQ(linear_warmup(1000, 4), 1);
-  EXPECT_EQ(linear_warmup(1, 1), 1);
-  EXPECT_EQ(linear_warmup(1, 0), 1);
-}
-
-TEST(Adam, StateIsNamedAfterTheParameters) {
-  Model model;
-  Adam adam(model.parameters());
-  std::vector<std::string> names;
-  for (const auto& [name, tensor] : adam.state()) names.push_back(name);
-  EXPECT_EQ(names, (std::vector<std::string>{"adam.m.weight", "adam.v.weight", "adam.m.bias",
-                                             "adam.v.bias", "adam.m.unused", "adam.v.unused"}));
-  EXPECT_EQ(adam.state()[0].tensor->shape(), model.weight.shape());
+TEST(Optimizer, StateIsNamedAfterTheParameters) {
+  for (const Kind& kind : kinds()) {
+    Model model;
+    const auto optimizer = kind.make(model.parameters());
+    std::vector<std::string> names, expected;
+    for (const auto& [name, tensor] : optimizer->state()) names.push_back(name);
+    for (const auto& [name, parameter] : model.parameters())
+      for (const char letter : kind.letters)
+        expected.push_back(kind.name + "." + letter + "." + name);
+    EXPECT_EQ(names, expected);
+    if (!names.empty()) {
+      EXPECT_EQ(optimizer->state()[0].tensor->shape(), model.weight.shape());
+    }
+  }
 }
 
 // The gradients of weight and bias at a step and, from one on, that of `unused`.
@@ -253,46 +367,50 @@ TEST(Adam, StateOfTwoParametersOfOneNameFails) {
             "[adam] two parameters have the name 'weight'; a checkpoint needs one for each");
 }
 
-TEST(Adam, StateOfAnotherShapeFailsBeforeAnythingMoves) {
-  Model model;
-  Adam adam(model.parameters());
-  *adam.state()[3].tensor = Tensor::zeros({1});
-  const std::vector<Real> before = model.weight.value().values();
-  EXPECT_EQ(error_of([&] { adam.step(gradients_at(model, 1), 0.1); }),
-            "[adam] the state of 'bias' has the shape (1), expected (2)");
-  EXPECT_EQ(model.weight.value().values(), before);
-  EXPECT_EQ(adam.steps(), 0);
+TEST(Optimizer, StateOfAnotherShapeFailsBeforeAnythingMoves) {
+  for (const Kind& kind : kinds()) {
+    if (kind.letters.empty()) continue;
+    Model model;
+    const auto optimizer = kind.make(model.parameters());
+    *optimizer->state()[kind.letters.size()].tensor = Tensor::zeros({1});
+    const std::vector<Real> before = model.weight.value().values();
+    EXPECT_EQ(error_of([&] { optimizer->step(gradients_at(model, 1), 0.1); }),
+              "[" + kind.name + "] the state of 'bias' has the shape (1), expected (2)");
+    EXPECT_EQ(model.weight.value().values(), before);
+    EXPECT_EQ(optimizer->steps(), 0);
+  }
 }
 
-TEST(Adam, GoesOnFromItsStateWithTheSameBits) {
-  Model whole, resumed;
-  Adam adam(whole.parameters());
+TEST(Optimizer, GoesOnFromItsStateWithTheSameBits) {
   const auto at = [](const Model& model, int step) { return late_gradients_at(model, step, 3); };
-  for (int step = 1; step <= 3; ++step) adam.step(at(whole, step), 0.01);
-  Adam later(resumed.parameters());
-  for (std::size_t i = 0; i < adam.state().size(); ++i)
-    *later.state()[i].tensor = *adam.state()[i].tensor;
-  for (std::size_t i = 0; i < whole.parameters().size(); ++i)
-    resumed.parameters()[i].parameter->set(whole.parameters()[i].parameter->value());
-  later.set_steps(adam.steps(), adam.other_steps());
-  for (int step = 4; step <= 6; ++step) {
-    adam.step(at(whole, step), 0.01);
-    later.step(at(resumed, step), 0.01);
+  for (const Kind& kind : kinds()) {
+    Model whole, resumed;
+    const auto always = kind.make(whole.parameters()), later = kind.make(resumed.parameters());
+    for (int step = 1; step <= 3; ++step) always->step(at(whole, step), 0.01);
+    for (std::size_t i = 0; i < always->state().size(); ++i)
+      *later->state()[i].tensor = *always->state()[i].tensor;
+    for (std::size_t i = 0; i < whole.parameters().size(); ++i)
+      resumed.parameters()[i].parameter->set(whole.parameters()[i].parameter->value());
+    later->set_steps(always->steps(), always->other_steps());
+    for (int step = 4; step <= 6; ++step) {
+      always->step(at(whole, step), 0.01);
+      later->step(at(resumed, step), 0.01);
+    }
+    for (std::size_t i = 0; i < whole.parameters().size(); ++i)
+      EXPECT_EQ(resumed.parameters()[i].parameter->value().values(),
+                whole.parameters()[i].parameter->value().values())
+          << kind.name;
   }
-  EXPECT_EQ(resumed.weight.value().values(), whole.weight.value().values());
-  EXPECT_EQ(resumed.bias.value().values(), whole.bias.value().values());
-  EXPECT_EQ(resumed.unused.value().values(), whole.unused.value().values());
 }
 
 TEST(Optimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
   struct Large : Module {
     Parameter& p = add_parameter("p", Random(3).normal({100000}));
   };
-  const auto trained = [](int count, bool use_adam) {
+  const auto trained = [](const Kind& kind, int count) {
     set_threads(count);
     Large model;
-    std::unique_ptr<Optimizer> optimizer = std::make_unique<SGD>(model.parameters());
-    if (use_adam) optimizer = std::make_unique<Adam>(model.parameters());
+    const auto optimizer = kind.make(model.parameters());
     for (int step = 0; step < 5; ++step) {
       const Gradients gradients = backward(tanh(model.p), Random(4).normal({100000}));
       optimizer->step(gradients, 0.01, 1 / global_norm(gradients, model.parameters()));
@@ -300,9 +418,10 @@ TEST(Optimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
     return model.p.value().values();
   };
   const int before = threads();
-  for (bool use_adam : {false, true}) {
-    const std::vector<Real> expected = trained(1, use_adam);
-    for (int count : {2, 3}) EXPECT_EQ(trained(count, use_adam), expected) << count << " threads";
+  for (const Kind& kind : kinds()) {
+    const std::vector<Real> expected = trained(kind, 1);
+    for (int count : {2, 3})
+      EXPECT_EQ(trained(kind, count), expected) << kind.name << ", " << count << " threads";
   }
   set_threads(before);
 }

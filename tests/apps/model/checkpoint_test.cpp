@@ -153,7 +153,7 @@ TEST(Checkpoint, TrainingGoesOnWithTheSameBitsAfterUnevenSteps) {
 TEST(Checkpoint, TwoTensorsOfOneNameAreNotWritten) {
   struct Clashing : Optimizer {
     using Optimizer::Optimizer;
-    void step(const Gradients&, double, double) override {}
+    void move(const Move&) const override {}
     std::vector<NamedTensor> state() override { return {{"4.bias_fwd", &tensor}}; }
     Tensor tensor = Tensor::zeros({D});
   };

@@ -26,6 +26,9 @@ const std::map<std::string, std::string> other_values = {
     {"max_grad_norm", "1"},   {"batch_size", "7"},
     {"epochs", "1000000000"}, {"limit_batches", "12"},
     {"shuffle", "false"},     {"seed", "9223372036854775807"},
+    {"schedule", "cosine"},   {"lr_decay", "0.5"},
+    {"lr_decay_epochs", "2"}, {"optimizer", "sgd"},
+    {"momentum", "0"},        {"weight_decay", "0.01"},
 };
 
 std::vector<std::string> keys() {
@@ -154,6 +157,13 @@ TEST(Config, EveryBadValueNamesItsKeyAndWhatIsExpected) {
       {"logit_alpha", "0.5", "between 0 and 0.5"},
       {"adam_beta1", "1", "from 0 up to, not including, 1"},
       {"adam_beta2", "-0.1", "from 0 up to, not including, 1"},
+      {"optimizer", "adagrad", "one of sgd, adam, adamw, adamax"},
+      {"momentum", "1", "from 0 up to, not including, 1"},
+      {"weight_decay", "-0.1", "at least 0"},
+      {"schedule", "cosin", "did you mean 'cosine'?"},
+      {"lr_decay", "0", "above 0, at most 1"},
+      {"lr_decay", "1.5", "above 0, at most 1"},
+      {"lr_decay_epochs", "0", "1 to 1000000000"},
       {"shuffle", "yes", "true or false"},
       {"recon_symmetric", "", "true or false"},
       {"recon_only_R", "2", "true or false"},
