@@ -7,6 +7,7 @@
 
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -120,7 +121,7 @@ Config config_of(const Checkpoint& checkpoint, const Experiment& experiment) {
 }
 
 ImageShape image_of(const Checkpoint& checkpoint, const Config& config) {
-  if (!checkpoint.ours()) return image_shape_of(config.dataset);
+  if (!checkpoint.ours()) return datasets()[config.dataset].shape;
   const ImageShape image{read_number<Index>(checkpoint, "channels"),
                          read_number<Index>(checkpoint, "height"),
                          read_number<Index>(checkpoint, "width")};

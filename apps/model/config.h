@@ -11,6 +11,12 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// What --help says of the fields that hold the name of a row of a table: which names there are.
+struct Meanings {
+  std::string dataset, augment, architecture, layer, activation, init;
+};
+const Meanings& meanings();
+
 struct Config {
   std::string experiment;
   std::string dataset = "mnist";
@@ -46,22 +52,19 @@ struct Config {
   template <class Self, class F>
   static void visit(Self& self, F f) {
     f("experiment", self.experiment, "the experiment's name");
-    f("dataset", self.dataset, "mnist, fashion_mnist, cifar10 or imagenet32");
-    f("augment", self.augment, "random changes of training images: none, shift or flip_shift");
-    f("architecture", self.architecture, "fc, cnn or glow");
-    f("layer", self.layer,
-      "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: "
-      "conv1x1");
+    f("dataset", self.dataset, meanings().dataset.c_str());
+    f("augment", self.augment, meanings().augment.c_str());
+    f("architecture", self.architecture, meanings().architecture.c_str());
+    f("layer", self.layer, meanings().layer.c_str());
     f("num_layers", self.num_layers, "fc: how many of them");
     f("num_blocks", self.num_blocks,
       "cnn, glow: blocks, with a squeeze between (glow: before) them");
     f("block_size", self.block_size, "cnn, glow: layers, or steps of flow, in a block");
     f("width", self.width, "glow: hidden channels of the couplings");
     f("kernel_size", self.kernel_size, "exact and self_normalizing convolutions: an odd number");
-    f("activation", self.activation,
-      "identity, leaky_relu, learnable_leaky_relu, smooth_leaky_relu, smooth_tanh or spline");
+    f("activation", self.activation, meanings().activation.c_str());
     f("alpha", self.alpha, "the activation's slope (leaky_relu, smooth_leaky_relu) or gain");
-    f("init", self.init, "fc: identity (small random bias) or orthogonal (zero bias)");
+    f("init", self.init, meanings().init.c_str());
     f("recon_weight", self.recon_weight, "weight of the reconstruction loss");
     f("recon_symmetric", self.recon_symmetric, "reconstruct z as well as x");
     f("recon_only_R", self.recon_only_R, "keep the reconstruction loss from W");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,7 @@ class Table {
       if (find(row.name) != &row) fail(what_, "two rows have the name '", row.name, "'");
   }
 
+  const std::string& what() const { return what_; }
   const std::vector<Row>& rows() const { return rows_; }
 
   bool contains(const std::string& name) const { return find(name) != nullptr; }
@@ -29,8 +31,20 @@ class Table {
   // Fails: "[layer] expected one of exact, self_normalizing, got 'exat'; did you mean 'exact'?"
   const Row& operator[](const std::string& name) const {
     if (const Row* row = find(name)) return *row;
-    fail(what_, "expected one of ", in_words(), ", got ", quote(name, '\''), "; did you mean '",
-         nearest(name, names()), "'?");
+    fail(what_, not_found(name));
+  }
+  // The same without the key: "expected one of ...".
+  std::string not_found(const std::string& name) const {
+    return "expected one of " + in_words() + ", got " + quote(name, '\'') + "; did you mean '" +
+           nearest(name, names()) + "'?";
+  }
+
+  // The rows for which condition(row) holds: one at least.
+  template <class Condition>
+  Table where(const Condition& condition) const {
+    std::vector<Row> rows;
+    std::ranges::copy_if(rows_, std::back_inserter(rows), condition);
+    return Table(what_, std::move(rows));
   }
 
   std::vector<std::string> names() const {

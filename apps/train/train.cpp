@@ -6,11 +6,11 @@
 #include <numeric>
 
 #include "backflow/apps/bench/profile_table.h"
-#include "backflow/apps/data/augment.h"
-#include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/png.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/augmentations.h"
 #include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/pictures/filters.h"
 #include "backflow/apps/pictures/pictures.h"
@@ -272,7 +272,8 @@ Training::Batch Training::load_batch() const {
   pass.examples.assign(order_.begin() + first, order_.begin() + first + count);
   const Random changes(config_.seed, Purpose::augmentation, static_cast<std::uint32_t>(epoch()));
   const Tensor images = to_tensor(images_.train, pass.examples);
-  Batch batch{augment(config_.augment, images, changes, pass.examples), std::move(pass)};
+  Batch batch{augmentations()[config_.augment].change(images, changes, pass.examples),
+              std::move(pass)};
   trace_work("load the batch");
   return batch;
 }
