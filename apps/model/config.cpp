@@ -111,7 +111,7 @@ void validate(const Config& c) {
   datasets()[c.dataset];
   augmentations()[c.augment];
   architectures()[c.architecture];
-  layers_of(c.architecture)[c.layer];
+  check_layer(c.layer, c.architecture);
   initial_values()[c.init];
   const ActivationRow& activation = activations()[c.activation];
   const auto at_least = [](const char* key, auto value, auto least) {
@@ -139,9 +139,9 @@ void validate(const Config& c) {
   at_least("max_grad_norm", c.max_grad_norm, 0.0);
   require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
   require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
-  require(c.alpha <= activation.most_alpha, "alpha",
-          "at most " + nlohmann::json(activation.most_alpha).dump() + " for " + activation.name,
-          c.alpha);
+  if (c.alpha > activation.most_alpha)
+    fail("alpha", "expected at most ", activation.most_alpha, " for ", activation.name, ", got ",
+         c.alpha);
   require(c.logit_alpha > 0 && c.logit_alpha < 0.5, "logit_alpha", "a number between 0 and 0.5",
           c.logit_alpha);
   for (const auto& [key, beta] :

@@ -188,8 +188,13 @@ const Table<LayerRow>& layers() {
   return all;
 }
 
-Table<LayerRow> layers_of(const std::string& architecture) {
-  return layers().where([&](const LayerRow& row) { return row.suits(architecture); });
+void check_layer(const std::string& layer, const std::string& architecture) {
+  const auto suitable =
+      layers().where([&](const LayerRow& row) { return row.suits(architecture); });
+  if (suitable.contains(layer)) return;
+  if (!layers().contains(layer)) fail(suitable.what(), suitable.not_found(layer));
+  fail(suitable.what(), "expected one of ", suitable.in_words(), ", got '", layer,
+       "', which does not suit ", architecture);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

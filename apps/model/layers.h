@@ -23,7 +23,7 @@ struct LayerRow {
 };
 
 const Table<LayerRow>& layers();
-// Those that suit it. Its operator[] fails for another layer, and lists these.
-Table<LayerRow> layers_of(const std::string& architecture);
+// Fails unless there is such a layer that suits the architecture, and lists those that do.
+void check_layer(const std::string& layer, const std::string& architecture);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

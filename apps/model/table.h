@@ -12,6 +12,12 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+inline std::string in_words(const std::vector<std::string>& names) {  // "exact, emerging, conv1x1"
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
+
 template <class Row>  // a struct with the members name and help
 class Table {
  public:
@@ -52,11 +58,7 @@ class Table {
     for (const Row& row : rows_) all.emplace_back(row.name);
     return all;
   }
-  std::string in_words() const {  // "exact, self_normalizing, ..."
-    std::string all;
-    for (const std::string& name : names()) all += (all.empty() ? "" : ", ") + name;
-    return all;
-  }
+  std::string in_words() const { return backflow::in_words(names()); }
 
  private:
   const Row* find(const std::string& name) const {

@@ -198,12 +198,14 @@ std::string keys_of_set() {
 
 template <class Row>
 std::string names_of(const Table<Row>& table) {
-  Column names, help;
+  Column names, help, suits;
   for (const Row& row : table.rows()) {
     names.cells.push_back(row.name);
     help.cells.push_back(row.help);
+    suits.cells.emplace_back();
+    if constexpr (requires { row.architectures; }) suits.cells.back() = in_words(row.architectures);
   }
-  return "\n" + table.what() + ":\n" + in_columns({names, help}, "  ");
+  return "\n--set " + table.what() + "=NAME:\n" + in_columns({names, suits, help}, "  ");
 }
 
 std::string names_of_all_tables() {
