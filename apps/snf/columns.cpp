@@ -15,6 +15,7 @@ std::string in_columns(const std::vector<Column>& columns, const std::string& in
   for (std::size_t row = 0; row < columns[0].cells.size(); ++row) {
     std::string line = indent;
     for (const Column& column : columns) {
+      if (width_of(column) == 0) continue;
       const std::string& cell = column.cells[row];
       const std::string space(width_of(column) - cell.size(), ' ');
       line += (column.numbers ? space + cell : cell + space) + "  ";

@@ -13,8 +13,8 @@ struct Column {
   bool numbers = false;  // which stand at its right
 };
 
-// A line for each row, each column as wide as its widest cell, with two spaces between them. All
-// columns have as many cells.
+// A line for each row, each column as wide as its widest cell, with two spaces between them; empty
+// columns are left out. All have as many cells.
 std::string in_columns(const std::vector<Column>& columns, const std::string& indent = "");
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

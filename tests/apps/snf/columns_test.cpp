@@ -9,6 +9,7 @@ TEST(Columns, AreAsWideAsTheirWidestCells) {
   EXPECT_EQ(in_columns({{{"a", "bcd"}}, {{"1", "234"}, true}, {{"x", ""}}}, " "),
             " a      1  x\n"
             " bcd  234\n");
+  EXPECT_EQ(in_columns({{{"a", "b"}}, {{"", ""}}, {{"c", "d"}}}), "a  c\nb  d\n");
 }
 
 }  // namespace
