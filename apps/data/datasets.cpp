@@ -79,8 +79,7 @@ static ImageSet load_idx(const fs::path& path, Index at_least, const std::string
   return {1, images.height, images.width, std::move(images.pixels)};
 }
 
-static ImageSplits load_idx_splits(const fs::path& dir, const std::string& what,
-                                   const std::string& hint) {
+ImageSplits load_idx_splits(const fs::path& dir, const std::string& what, const std::string& hint) {
   check_directory(dir, what, hint);
   const fs::path train_path = find_idx(dir, "train", hint), test_path = find_idx(dir, "t10k", hint);
   ImageSplits splits;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "backflow/apps/data/images.h"
 
@@ -13,6 +14,11 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // Reads train-images-idx3-ubyte and t10k-images-idx3-ubyte (also .gz, also spelled with a dot) in
 // `dir`. The last sixth of the training file is the validation set: 10,000 of MNIST's 60,000.
 ImageSplits load_mnist(const std::filesystem::path& dir);
+
+// The same files of another data set, named `what` in messages that end with the hint how to get
+// it.
+ImageSplits load_idx_splits(const std::filesystem::path& dir, const std::string& what,
+                            const std::string& hint);
 
 // The same files, of Fashion-MNIST; Debian's package dataset-fashion-mnist puts them here.
 ImageSplits load_fashion_mnist(const std::filesystem::path& dir);
