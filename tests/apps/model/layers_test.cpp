@@ -85,8 +85,8 @@ TEST(Layers, HaveTheConfiguredKernelIfAndOnlyIfTheySaySo) {
   });
 }
 
-// Each of them is three, four or six times a product with weights that the layer has.
-TEST(Layers, NeedProductsInEachTrainingStep) {
+// Each of them at least three times: the value, and the gradients of the input and of the weights.
+TEST(Layers, NeedProductsWithTheirOwnWeightsOnly) {
   for_each_layer([](const LayerRow& row, const Config& config) {
     const Plan plan = plan_of(config, image);
     Index sites = 0;
@@ -101,7 +101,6 @@ TEST(Layers, NeedProductsInEachTrainingStep) {
       Index parameters = 0;
       for (const auto& [name, parameter] : row.make(part.site)->parameters())
         parameters += parameter->value().size();
-      EXPECT_GT(weights, 0);
       EXPECT_LE(weights, parameters);
     }
     EXPECT_EQ(sites, 2);
