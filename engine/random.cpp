@@ -44,6 +44,15 @@ static std::array<Real, 4> to_uniform(const PhiloxBlock& b) {
 }
 #endif
 
+// The seed of a stream is a block of Philox that no purpose asks for, so far apart from other seeds
+// as random 64-bit numbers are.
+Random Random::stream(std::uint32_t k) const {
+  constexpr std::uint32_t no_purpose = ~0u;
+  const std::array key{static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)};
+  const PhiloxBlock block = philox({k, 0, 0, no_purpose}, key);
+  return Random(std::uint64_t{block[1]} << 32 | block[0], purpose_, epoch_);
+}
+
 void Random::uniform(std::uint32_t example, std::span<Real> out) const {
   const std::array key{static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)};
   const auto block = [&](std::size_t i) {

@@ -28,6 +28,10 @@ class Random {
   // The same seed and purpose, other numbers.
   Random at_epoch(std::uint32_t epoch) const { return Random(seed_, purpose_, epoch); }
 
+  // Other numbers for each k, and others than this one's: a Random for each part of something that
+  // is made from one. Streams have streams of their own.
+  Random stream(std::uint32_t k) const;
+
   // Fill `out` with the numbers of one example: uniform on [0, 1), or normal N(0, 1) (Box-Muller).
   void uniform(std::uint32_t example, std::span<Real> out) const;
   void normal(std::uint32_t example, std::span<Real> out) const;

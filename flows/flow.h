@@ -16,6 +16,7 @@
 // side, once begin_step() has seen the whole of it.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "backflow/engine/module.h"
@@ -79,9 +80,8 @@ class Flow : public Module {
   // registered as modules, but for those that await their first batch: only in the walk do they see
   // their input.
   virtual void begin_step(const Tensor& x, const Pass& pass) const {
-    for (const auto& [name, module] : modules())
-      if (const auto* flow = dynamic_cast<const Flow*>(module); flow && !flow->awaits_first_batch())
-        flow->begin_step(x, pass);
+    for (const Flow* flow : flows())
+      if (!flow->awaits_first_batch()) flow->begin_step(x, pass);
   }
   // Whether begin_step() still has to learn from a first batch. If not, any x may be passed to it.
   virtual bool awaits_first_batch() const { return false; }
@@ -91,6 +91,19 @@ class Flow : public Module {
   // parallel, before the walk.
   virtual void prepare(Mode, bool /*gradients*/) const {}
 
+  // Whether the log-determinant of a walk in train mode is the true one, with its true gradient. If
+  // not, what training maximises is no likelihood. By itself a flow says so when all the flows that
+  // it registered as modules do: one without any is held to be exact.
+  virtual bool exact_in_training() const {
+    return std::ranges::all_of(flows(), [](const Flow* flow) { return flow->exact_in_training(); });
+  }
+  // Whether Inverse::learned is another inverse than Inverse::exact, by itself that of one of those
+  // flows.
+  virtual bool has_learned_inverse() const {
+    return std::ranges::any_of(flows(),
+                               [](const Flow* flow) { return flow->has_learned_inverse(); });
+  }
+
   Out forward(const Var& x) const {
     Pass pass;
     return forward(x, pass);
@@ -98,6 +111,14 @@ class Flow : public Module {
   Tensor inverse(const Tensor& z) const {
     Pass pass;
     return inverse(z, pass);
+  }
+
+ private:
+  std::vector<const Flow*> flows() const {  // among the modules
+    std::vector<const Flow*> all;
+    for (const auto& [name, module] : modules())
+      if (const auto* flow = dynamic_cast<const Flow*>(module)) all.push_back(flow);
+    return all;
   }
 };
 

@@ -7,6 +7,7 @@
 
 #include "backflow/apps/bench/stopwatch.h"
 #include "backflow/apps/data/purposes.h"
+#include "backflow/apps/model/architectures.h"
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/ops/conv.h"
@@ -88,7 +89,25 @@ double median_ms_of(const Work& work) {
   return median(std::move(ms));
 }
 
+// Of one product with one example.
+double flop_of(const Shape& x, const Shape& w) {
+  return 2.0 * w.size() * (w.rank() == 4 ? x[1] * x[2] : 1);
+}
+
 }  // namespace
+
+NecessaryProducts necessary_products(const Config& config, const ImageShape& image) {
+  NecessaryProducts all;
+  double largest = 0;
+  for (const Part& part : plan_of(config, image).parts)
+    for (const auto& [times, x, w, flop_per_step] : part.products(part.site)) {
+      const double flop = flop_of(x, w);
+      all.flop_per_example += times * flop;
+      all.flop_per_step += flop_per_step;
+      if (flop > largest) largest = flop, all.x = x, all.w = w;
+    }
+  return all;
+}
 
 double BenchReport::mean_ms() const {
   return std::accumulate(step_ms.begin(), step_ms.end(), 0.0) / static_cast<double>(step_ms.size());
@@ -103,7 +122,7 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
       Random(config.seed).uniform({config.batch_size, image.channels, image.height, image.width});
   const Tensor pixels = pointwise(images, [](Real u) { return std::floor(256 * u); });
   Pass pass;
-  const NecessaryProducts& necessary = model.necessary_products();
+  const NecessaryProducts necessary = necessary_products(config, image);
   const Index live = memory_use().live_bytes;
   LayerProducts products(necessary, std::min<Index>(config.batch_size, 100));
   OptimizerPass optimizer_pass(config, model.parameter_count());

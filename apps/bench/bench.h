@@ -8,6 +8,17 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// The products that a training step cannot do without: those of all sites of a model.
+struct NecessaryProducts {
+  double flop_per_example = 0, flop_per_step = 0;
+  Shape x, w;  // of the largest, as Product has them
+
+  double flop(Index batch) const {
+    return static_cast<double>(batch) * flop_per_example + flop_per_step;
+  }
+};
+NecessaryProducts necessary_products(const Config& config, const ImageShape& image);
+
 struct BenchReport {
   std::vector<double> step_ms;  // sorted; noise, forward, backward and optimizer together
   double necessary_flop = 0;    // the products of a step, or convolutions, that must be computed

@@ -17,9 +17,9 @@ struct Change {
 using Numbers = std::array<Real, 3>;  // uniform on [0, 1)
 
 struct Augmentation {
-  std::string name;
   Change (*draw)(const Numbers& u);
   Index (*inside)(Index at, Index size);  // which pixel stands in for one beyond the border
+  Index smallest;                         // side of an image, so that there is such a pixel
 };
 
 Index within_one_and_a_half(double u) { return std::lround(1.44 * (2 * u - 1)); }
@@ -35,11 +35,6 @@ Index reflected(Index at, Index size) {
   return at < 0 ? -at : at >= size ? 2 * (size - 1) - at : at;
 }
 
-const std::vector<Augmentation> augmentations = {
-    {"flip_shift", draw_flip_shift, nearest},
-    {"shift", draw_shift, reflected},
-};
-
 void change_plane(const Real* from, Real* to, Index height, Index width, const Change& change,
                   Index (*inside)(Index, Index)) {
   for (Index y = 0; y < height; ++y) {
@@ -51,40 +46,17 @@ void change_plane(const Real* from, Real* to, Index height, Index width, const C
   }
 }
 
-const Augmentation& find_augmentation(const std::string& kind) {
-  std::string known = "none";
-  for (const Augmentation& augmentation : augmentations) {
-    if (augmentation.name == kind) return augmentation;
-    known += ", " + augmentation.name;
-  }
-  fail("augment", "no augmentation \"", kind, "\", expected one of: ", known);
-}
-
 void check(const Augmentation& augmentation, const Shape& shape, std::size_t examples) {
   if (shape.rank() != 4 || shape[0] != static_cast<Index>(examples))
     fail("augment", "images of shape ", shape, " for ", examples,
          " examples, expected (examples, channels, height, width)");
-  const Index smallest = augmentation.inside == reflected ? 2 : 1;
+  const Index smallest = augmentation.smallest;
   if (shape[2] < smallest || shape[3] < smallest)
-    fail("augment", "images of shape ", shape, ", expected sides of at least ", smallest, " for ",
-         augmentation.name);
+    fail("augment", "images of shape ", shape, ", expected sides of at least ", smallest);
 }
 
-}  // namespace
-
-const std::vector<std::string>& augmentation_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all = {"none"};
-    for (const Augmentation& augmentation : augmentations) all.push_back(augmentation.name);
-    return all;
-  }();
-  return names;
-}
-
-Tensor augment(const std::string& kind, const Tensor& images, const Random& random,
+Tensor augment(const Augmentation& augmentation, const Tensor& images, const Random& random,
                std::span<const std::uint32_t> examples) {
-  if (kind == "none") return images;
-  const Augmentation& augmentation = find_augmentation(kind);
   const Shape& shape = images.shape();
   check(augmentation, shape, examples.size());
   const Index n = shape[0], channels = shape[1], height = shape[2], width = shape[3];
@@ -102,6 +74,17 @@ Tensor augment(const std::string& kind, const Tensor& images, const Random& rand
                  for (; i < end; ++i) change_image(i);
                });
   return out;
+}
+
+}  // namespace
+
+Tensor flip_shift(const Tensor& images, const Random& random,
+                  std::span<const std::uint32_t> examples) {
+  return augment({draw_flip_shift, nearest, 1}, images, random, examples);
+}
+
+Tensor shift(const Tensor& images, const Random& random, std::span<const std::uint32_t> examples) {
+  return augment({draw_shift, reflected, 2}, images, random, examples);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

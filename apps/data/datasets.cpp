@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <numeric>
-#include <variant>
 
 #include "backflow/apps/data/idx.h"
 #include "backflow/apps/data/png_archive.h"
@@ -15,8 +14,6 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 namespace fs = std::filesystem;
-
-static const fs::path debians_fashion_mnist = "/usr/share/datasets/fashion-mnist";
 
 static bool has_directory(const fs::path& path) {
   std::error_code ignored;
@@ -83,8 +80,7 @@ static ImageSet load_idx(const fs::path& path, Index at_least, const std::string
   return {1, images.height, images.width, std::move(images.pixels)};
 }
 
-static ImageSplits load_idx_splits(const fs::path& dir, const std::string& what,
-                                   const std::string& hint) {
+ImageSplits load_idx_splits(const fs::path& dir, const std::string& what, const std::string& hint) {
   check_directory(dir, what, hint);
   const fs::path train_path = find_idx(dir, "train", hint), test_path = find_idx(dir, "t10k", hint);
   ImageSplits splits;
@@ -102,11 +98,11 @@ ImageSplits load_mnist(const fs::path& dir) {
   return load_idx_splits(dir, "MNIST", hint_of_script("fetch_mnist.sh", dir));
 }
 
-static ImageSplits load_fashion_mnist(const fs::path& dir) {
+ImageSplits load_fashion_mnist(const fs::path& dir) {
   return load_idx_splits(dir, "Fashion-MNIST",
                          "get the data with: apt-get install dataset-fashion-mnist, which puts it "
                          "into " +
-                             debians_fashion_mnist.string() +
+                             std::string(debians_fashion_mnist) +
                              "; or name their directory with --data");
 }
 
@@ -225,96 +221,6 @@ ImageSplits load_imagenet32(const fs::path& dir) {
   splits.train = load_archive(dir / "train_32x32.tar", imagenet_parts, hint);
   splits.validation = draw_validation(splits.train);
   return splits;
-}
-
-// ---- By name ----------------------------------------------------------------------------------
-
-namespace {
-
-// By which the images of a data set are known: those of all three parts, or, where nobody may pass
-// the data on, how many there are.
-struct Checksums {
-  std::uint32_t train, validation, test;
-};
-struct Counts {
-  Index train_and_validation, least_test, most_test;
-};
-
-struct Dataset {
-  std::string name, title;
-  ImageSplits (*load)(const fs::path& dir);
-  std::variant<Checksums, Counts> known_by;
-};
-
-}  // namespace
-
-static const std::vector<Dataset>& datasets() {
-  static const std::vector<Dataset> all = {
-      {"mnist", "MNIST", load_mnist, Checksums{1384265727, 2524351528, 3838467927}},
-      {"fashion_mnist", "Fashion-MNIST", load_fashion_mnist,
-       Checksums{1292998557, 2757646165, 309494841}},
-      {"cifar10", "CIFAR-10", load_cifar10, Checksums{2885625128, 3536555025, 1854372032}},
-      {"imagenet32", "ImageNet32", load_imagenet32, Counts{1'281'167, 49'999, 50'000}},
-  };
-  return all;
-}
-
-const std::vector<std::string>& dataset_names() {
-  static const std::vector<std::string> names = [] {
-    std::vector<std::string> all;
-    for (const Dataset& dataset : datasets()) all.push_back(dataset.name);
-    return all;
-  }();
-  return names;
-}
-
-static const Dataset& find_dataset(const std::string& name) {
-  std::string known;
-  for (const Dataset& dataset : datasets()) {
-    if (dataset.name == name) return dataset;
-    known += (known.empty() ? "" : ", ") + dataset.name;
-  }
-  fail("dataset", "no data set ", quote(name), ", expected one of: ", known);
-}
-
-std::string title_of(const std::string& dataset) { return find_dataset(dataset).title; }
-
-fs::path default_directory(const std::string& dataset) {
-  find_dataset(dataset);
-  const fs::path usual = fs::path("data") / dataset;
-  const bool debians = dataset == "fashion_mnist" && !has_directory(usual);
-  return debians && has_directory(debians_fashion_mnist) ? debians_fashion_mnist : usual;
-}
-
-// One part is enough: what a model is tested on must not be something else, either.
-static bool has_a_part_of(const Dataset& dataset, const ImageSplits& images) {
-  const auto* known = std::get_if<Checksums>(&dataset.known_by);
-  return known && (known->train == images.train_checksum || known->test == images.test_checksum);
-}
-
-static bool is_all_of(const Dataset& dataset, const ImageSplits& images) {
-  if (const auto* known = std::get_if<Checksums>(&dataset.known_by))
-    return known->train == images.train_checksum &&
-           known->validation == images.validation_checksum && known->test == images.test_checksum;
-  const Counts counts = std::get<Counts>(dataset.known_by);
-  const Index test = images.test.count();
-  return images.train.count() + images.validation.count() == counts.train_and_validation &&
-         test >= counts.least_test && test <= counts.most_test;
-}
-
-ImageSplits load_dataset(const std::string& name, const fs::path& dir) {
-  const Dataset& dataset = find_dataset(name);
-  ImageSplits images = dataset.load(dir);
-  images.train_checksum = checksum(images.train);
-  images.validation_checksum = checksum(images.validation);
-  images.test_checksum = checksum(images.test);
-  for (const Dataset& other : datasets())
-    if (other.name != name && has_a_part_of(other, images))
-      fail(dir.string(), "these are images of ", other.title, ", expected those of ", dataset.title,
-           "; say --dataset ", other.name);
-  images.published = is_all_of(dataset, images);
-  images.name = images.published ? dataset.title : dir.string();
-  return images;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

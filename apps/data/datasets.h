@@ -3,29 +3,26 @@
 
 #include <filesystem>
 #include <string>
-#include <vector>
 
 #include "backflow/apps/data/images.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// mnist, fashion_mnist, cifar10, imagenet32.
-const std::vector<std::string>& dataset_names();
-
-// data/NAME; of fashion_mnist, while there is none, the directory of Debian's package
-// dataset-fashion-mnist if that is installed.
-std::filesystem::path default_directory(const std::string& dataset);
-
-// "Fashion-MNIST" for fashion_mnist. Fails for an unknown name, as everything does that takes one.
-std::string title_of(const std::string& dataset);
-
-// The functions below by name. All throw an Error that names what is missing or wrong, and says how
-// to get it. This one also fails when the images are those of another data set.
-ImageSplits load_dataset(const std::string& dataset, const std::filesystem::path& dir);
+// All of these throw an Error that names what is missing or wrong, and says how to get it. By name
+// they are found in apps/model/datasets.h.
 
 // Reads train-images-idx3-ubyte and t10k-images-idx3-ubyte (also .gz, also spelled with a dot) in
 // `dir`. The last sixth of the training file is the validation set: 10,000 of MNIST's 60,000.
 ImageSplits load_mnist(const std::filesystem::path& dir);
+
+// The same files of another data set, named `what` in messages that end with the hint how to get
+// it.
+ImageSplits load_idx_splits(const std::filesystem::path& dir, const std::string& what,
+                            const std::string& hint);
+
+// The same files, of Fashion-MNIST; Debian's package dataset-fashion-mnist puts them here.
+ImageSplits load_fashion_mnist(const std::filesystem::path& dir);
+constexpr const char* debians_fashion_mnist = "/usr/share/datasets/fashion-mnist";
 
 // The five data_batch_N and the test_batch in `dir`, or below it in cifar-10-batches-bin:
 //   NAME.bin or NAME  records of a label and 32 x 32 red, green and blue bytes

@@ -13,6 +13,11 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class PngArchive;
 
+struct ImageShape {
+  Index channels = 1, height = 28, width = 28;
+  Index size() const { return channels * height * width; }
+};
+
 struct ImageSet {
   int channels = 0, height = 0, width = 0;
   std::vector<std::uint8_t> pixels = {};  // (count, channels, height, width)

@@ -7,6 +7,7 @@
 
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/ignored_names.h"
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
@@ -123,7 +124,7 @@ Config config_of(const Checkpoint& checkpoint, const Experiment& experiment) {
 }
 
 ImageShape image_of(const Checkpoint& checkpoint, const Config& config) {
-  if (!checkpoint.ours()) return image_shape_of(config.dataset);
+  if (!checkpoint.ours()) return datasets()[config.dataset].shape;
   const ImageShape image{read_number<Index>(checkpoint, "channels"),
                          read_number<Index>(checkpoint, "height"),
                          read_number<Index>(checkpoint, "width")};

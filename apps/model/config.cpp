@@ -1,16 +1,19 @@
 #include "backflow/apps/model/config.h"
 
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <vector>
 
-#include "backflow/apps/data/augment.h"
-#include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/json_events.h"
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/activations.h"
+#include "backflow/apps/model/architectures.h"
+#include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/datasets.h"
+#include "backflow/apps/model/initial_values.h"
+#include "backflow/apps/model/layers.h"
 #include "backflow/apps/model/nearest.h"
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
@@ -50,24 +53,42 @@ void require(bool condition, const char* key, const std::string& expected, const
   if (!condition) fail(key, "expected ", expected, ", got ", found);
 }
 
-void require_one_of(const char* key, const std::string& value,
-                    const std::vector<std::string>& allowed) {
-  std::string list;
-  for (const std::string& name : allowed) list += (list.empty() ? "" : ", ") + name;
-  require(std::count(allowed.begin(), allowed.end(), value), key, "one of " + list,
-          quote(value, '\''));
+// "exact, emerging or conv1x1"
+std::string either(const std::vector<std::string>& names) {
+  std::string text = names[0];
+  for (std::size_t i = 1; i < names.size(); ++i)
+    text += (i + 1 < names.size() ? ", " : " or ") + names[i];
+  return text;
+}
+
+// "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: conv1x1"
+std::string layers_by_architecture() {
+  const std::size_t all = architectures().rows().size();
+  const auto suits_all = [&](const LayerRow& row) { return row.architectures.size() == all; };
+  std::string text = either(layers().where(suits_all).names());
+  for (const std::string& architecture : architectures().names()) {
+    std::string others;
+    for (const LayerRow& row : layers().rows())
+      if (!suits_all(row) && row.suits(architecture))
+        others += (others.empty() ? "; " + architecture + ": " : ", ") + row.name;
+    text += others;
+  }
+  return text;
 }
 
 }  // namespace
 
-const char* optimizer_names() {
-  static const std::string names = optimizers().in_words();
-  return names.c_str();
-}
-
-const char* schedule_names() {
-  static const std::string names = schedules().in_words();
-  return names.c_str();
+const Meanings& meanings() {
+  static const Meanings all{
+      .dataset = either(datasets().names()),
+      .augment = "random changes of training images: " + either(augmentations().names()),
+      .architecture = either(architectures().names()),
+      .layer = layers_by_architecture(),
+      .activation = either(activations().names()),
+      .init = "fc: " + either(initial_values().names()),
+      .optimizer = either(optimizers().names()),
+      .schedule = "of the learning rate: " + either(schedules().names())};
+  return all;
 }
 
 void set_field(Config& config, const std::string& key, const std::string& value) {
@@ -91,20 +112,14 @@ std::string field_as_text(const Config& config, const std::string& key) {
 }
 
 void validate(const Config& c) {
-  static const std::map<std::string, std::vector<std::string>> layers = {
-      {"fc", {"exact", "self_normalizing", "relative_gradient"}},
-      {"cnn", {"exact", "self_normalizing", "emerging", "exponential"}},
-      {"glow", {"exact", "self_normalizing", "conv1x1"}}};
-  require_one_of("dataset", c.dataset, dataset_names());
-  require_one_of("augment", c.augment, augmentation_names());
-  require_one_of("architecture", c.architecture, {"fc", "cnn", "glow"});
-  require_one_of("layer", c.layer, layers.at(c.architecture));
-  require_one_of("init", c.init, {"identity", "orthogonal"});
-  require_one_of("activation", c.activation,
-                 {"identity", "leaky_relu", "learnable_leaky_relu", "smooth_leaky_relu",
-                  "smooth_tanh", "spline"});
+  datasets()[c.dataset];
+  augmentations()[c.augment];
+  architectures()[c.architecture];
+  check_layer(c.layer, c.architecture);
+  initial_values()[c.init];
   optimizers()[c.optimizer];
   schedules()[c.schedule];
+  const ActivationRow& activation = activations()[c.activation];
   const auto at_least = [](const char* key, auto value, auto least) {
     require(std::isfinite(static_cast<double>(value)) && value >= least, key,
             "at least " + nlohmann::json(least).dump(), value);
@@ -133,8 +148,9 @@ void validate(const Config& c) {
   require(std::isfinite(c.lr) && c.lr > 0, "lr", "a positive number", c.lr);
   require(c.lr_decay > 0 && c.lr_decay <= 1, "lr_decay", "a number above 0, at most 1", c.lr_decay);
   require(c.alpha > 0 && std::isfinite(c.alpha), "alpha", "a positive number", c.alpha);
-  require(c.activation != "smooth_leaky_relu" || c.alpha <= 1, "alpha",
-          "at most 1 for smooth_leaky_relu", c.alpha);
+  if (c.alpha > activation.most_alpha)
+    fail("alpha", "expected at most ", activation.most_alpha, " for ", activation.name, ", got ",
+         c.alpha);
   require(c.logit_alpha > 0 && c.logit_alpha < 0.5, "logit_alpha", "a number between 0 and 0.5",
           c.logit_alpha);
   for (const auto& [key, beta] :

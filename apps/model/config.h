@@ -11,9 +11,11 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// The names in the tables of optimizers and schedules, "sgd, adam, ...": for the list of fields.
-const char* optimizer_names();
-const char* schedule_names();
+// What --help says of the fields that hold the name of a row of a table: which names there are.
+struct Meanings {
+  std::string dataset, augment, architecture, layer, activation, init, optimizer, schedule;
+};
+const Meanings& meanings();
 
 struct Config {
   std::string experiment;
@@ -56,22 +58,19 @@ struct Config {
   template <class Self, class F>
   static void visit(Self& self, F f) {
     f("experiment", self.experiment, "the experiment's name");
-    f("dataset", self.dataset, "mnist, fashion_mnist, cifar10 or imagenet32");
-    f("augment", self.augment, "random changes of training images: none, shift or flip_shift");
-    f("architecture", self.architecture, "fc, cnn or glow");
-    f("layer", self.layer,
-      "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: "
-      "conv1x1");
+    f("dataset", self.dataset, meanings().dataset.c_str());
+    f("augment", self.augment, meanings().augment.c_str());
+    f("architecture", self.architecture, meanings().architecture.c_str());
+    f("layer", self.layer, meanings().layer.c_str());
     f("num_layers", self.num_layers, "fc: how many of them");
     f("num_blocks", self.num_blocks,
       "cnn, glow: blocks, with a squeeze between (glow: before) them");
     f("block_size", self.block_size, "cnn, glow: layers, or steps of flow, in a block");
     f("width", self.width, "glow: hidden channels of the couplings");
     f("kernel_size", self.kernel_size, "exact and self_normalizing convolutions: an odd number");
-    f("activation", self.activation,
-      "identity, leaky_relu, learnable_leaky_relu, smooth_leaky_relu, smooth_tanh or spline");
+    f("activation", self.activation, meanings().activation.c_str());
     f("alpha", self.alpha, "the activation's slope (leaky_relu, smooth_leaky_relu) or gain");
-    f("init", self.init, "fc: identity (small random bias) or orthogonal (zero bias)");
+    f("init", self.init, meanings().init.c_str());
     f("recon_weight", self.recon_weight, "weight of the reconstruction loss");
     f("recon_symmetric", self.recon_symmetric, "reconstruct z as well as x");
     f("recon_only_R", self.recon_only_R, "keep the reconstruction loss from W");
@@ -82,10 +81,10 @@ struct Config {
     f("lr", self.lr, "learning rate after warm-up");
     f("warmup_epochs", self.warmup_epochs,
       "the learning rate rises linearly for so long (not if schedule=constant)");
-    f("schedule", self.schedule, schedule_names());
+    f("schedule", self.schedule, meanings().schedule.c_str());
     f("lr_decay", self.lr_decay, "steps: what the learning rate is multiplied by");
     f("lr_decay_epochs", self.lr_decay_epochs, "steps: after every so many epochs");
-    f("optimizer", self.optimizer, optimizer_names());
+    f("optimizer", self.optimizer, meanings().optimizer.c_str());
     f("momentum", self.momentum, "sgd: the velocity's decay; 0: plain gradient descent");
     f("adam_beta1", self.adam_beta1, "adam, adamw, adamax: the first decay");
     f("adam_beta2", self.adam_beta2, "adam, adamw, adamax: the second decay");

@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <numbers>
 
-#include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/architectures.h"
+#include "backflow/apps/model/datasets.h"
+#include "backflow/apps/model/layers.h"
 #include "backflow/apps/model/nearest.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -93,37 +94,6 @@ std::vector<Experiment> make_experiments() {
           bits(4.14, "4.14", selfnorm_imagenet)};
 }
 
-// "exact", "self-normalizing", "relative-gradient"
-std::string layer_in_words(const Config& c) {
-  if (c.layer == "self_normalizing") return "self-normalizing";
-  if (c.layer == "relative_gradient") return "relative-gradient";
-  return c.layer;
-}
-
-// "3x3"
-std::string kernel_in_words(const Config& c) {
-  const std::string side = std::to_string(c.kernel_size);
-  return side + "x" + side;
-}
-
-std::string activation_in_words(const Config& c) {
-  static const std::map<std::string, std::string> words = {
-      {"identity", "no activation"},
-      {"leaky_relu", "leaky ReLU"},
-      {"learnable_leaky_relu", "learnable leaky ReLU"},
-      {"smooth_leaky_relu", "smooth leaky ReLU"},
-      {"smooth_tanh", "smooth tanh"}};
-  const auto found = words.find(c.activation);
-  return found == words.end() ? c.activation : found->second;
-}
-
-std::string convolutions_in_words(const Config& c) {
-  const bool one = c.num_blocks * c.block_size == 1;
-  if (c.layer == "emerging") return one ? "emerging convolution" : "emerging convolutions";
-  if (c.layer == "exponential") return one ? "convolution exponential" : "convolution exponentials";
-  return layer_in_words(c) + " conv " + kernel_in_words(c);
-}
-
 // What decides which model it is; not how it begins, how it is trained, or how far.
 constexpr std::array model_fields = {"dataset",    "architecture", "layer",      "num_layers",
                                      "num_blocks", "block_size",   "width",      "kernel_size",
@@ -147,16 +117,8 @@ const Experiment& find_experiment(const std::string& name) {
 }
 
 std::string model_description(const Config& c) {
-  const std::string geco = c.layer == "self_normalizing" && c.geco_rate > 0 ? ", GECO" : "";
-  if (c.architecture == "fc")
-    return std::to_string(c.num_layers) + " " + layer_in_words(c) + " FC, " +
-           activation_in_words(c) + geco;
-  if (c.architecture == "cnn")
-    return std::to_string(c.num_blocks * c.block_size) + " " + convolutions_in_words(c) + ", " +
-           std::to_string(c.num_blocks) + (c.num_blocks == 1 ? " block, " : " blocks, ") +
-           activation_in_words(c) + geco;
-  return "Glow L=" + std::to_string(c.num_blocks) + " K=" + std::to_string(c.block_size) + ", " +
-         (c.layer == "conv1x1" ? "1x1 conv" : layer_in_words(c) + " " + kernel_in_words(c)) + geco;
+  const bool geco = layers()[c.layer].has_reconstruction && c.geco_rate > 0;
+  return architectures()[c.architecture].describe(c) + (geco ? ", GECO" : "");
 }
 
 bool is_papers_model(const Config& config) {
@@ -170,7 +132,8 @@ bool is_papers_model(const Config& config) {
 }
 
 bool is_comparable(const Config& config, const ImageSplits& images) {
-  return is_papers_model(config) && images.published && images.name == title_of(config.dataset);
+  return is_papers_model(config) && images.published &&
+         images.name == datasets()[config.dataset].title;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,12 @@
 #include "backflow/apps/model/nearest.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
+
+inline std::string in_words(const std::vector<std::string>& names) {  // "exact, emerging, conv1x1"
+  std::string all;
+  for (const std::string& name : names) all += (all.empty() ? "" : ", ") + name;
+  return all;
+}
 
 template <class Row>  // a struct with the members name and help
 class Table {
@@ -22,6 +29,7 @@ class Table {
       if (find(row.name) != &row) fail(what_, "two rows have the name '", row.name, "'");
   }
 
+  const std::string& what() const { return what_; }
   const std::vector<Row>& rows() const { return rows_; }
 
   bool contains(const std::string& name) const { return find(name) != nullptr; }
@@ -29,8 +37,20 @@ class Table {
   // Fails: "[layer] expected one of exact, self_normalizing, got 'exat'; did you mean 'exact'?"
   const Row& operator[](const std::string& name) const {
     if (const Row* row = find(name)) return *row;
-    fail(what_, "expected one of ", in_words(), ", got ", quote(name, '\''), "; did you mean '",
-         nearest(name, names()), "'?");
+    fail(what_, not_found(name));
+  }
+  // The same without the key: "expected one of ...".
+  std::string not_found(const std::string& name) const {
+    return "expected one of " + in_words() + ", got " + quote(name, '\'') + "; did you mean '" +
+           nearest(name, names()) + "'?";
+  }
+
+  // The rows for which condition(row) holds: one at least.
+  template <class Condition>
+  Table where(const Condition& condition) const {
+    std::vector<Row> rows;
+    std::ranges::copy_if(rows_, std::back_inserter(rows), condition);
+    return Table(what_, std::move(rows));
   }
 
   std::vector<std::string> names() const {
@@ -38,11 +58,7 @@ class Table {
     for (const Row& row : rows_) all.emplace_back(row.name);
     return all;
   }
-  std::string in_words() const {  // "exact, self_normalizing, ..."
-    std::string all;
-    for (const std::string& name : names()) all += (all.empty() ? "" : ", ") + name;
-    return all;
-  }
+  std::string in_words() const { return backflow::in_words(names()); }
 
  private:
   const Row* find(const std::string& name) const {

@@ -7,12 +7,12 @@
 
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/profile_table.h"
-#include "backflow/apps/data/datasets.h"
-#include "backflow/apps/files/text.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/pictures/filters.h"
+#include "backflow/apps/snf/columns.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/engine/parallel.h"
 
@@ -23,15 +23,18 @@ using Json = nlohmann::ordered_json;
 static void print(const Json& json) { std::printf("%s\n", json.dump(2).c_str()); }
 
 void list_experiments() {
-  std::printf("%-28s %-42s %-11s %10s  %s\n", "experiment", "model", "data", "parameters",
-              "paper: test NLL");
+  Column names{{"experiment"}}, models{{"model"}}, data{{"data"}}, papers{{"paper: test NLL"}};
+  Column parameters{{"parameters"}, true};
   for (const Experiment& experiment : experiments()) {
     const Config& config = experiment.config;
-    const Index parameters = parameter_count(config, image_shape_of(config.dataset));
-    std::printf("%-28s %-42s %-11s %10lld  %s\n", config.experiment.c_str(),
-                model_description(config).c_str(), config.dataset.c_str(), number(parameters),
-                experiment.paper.c_str());
+    names.cells.push_back(config.experiment);
+    models.cells.push_back(model_description(config));
+    data.cells.push_back(config.dataset);
+    parameters.cells.push_back(
+        std::to_string(parameter_count(config, datasets()[config.dataset].shape)));
+    papers.cells.push_back(experiment.paper);
   }
+  std::printf("%s", in_columns({names, models, data, parameters, papers}).c_str());
 }
 
 // ---- Checkpoints ----------------------------------------------------------------------------
@@ -61,7 +64,7 @@ static std::filesystem::path find_data(const std::string& dataset, const DataOpt
   if (!options.data.empty()) return options.data;
   const RunDirectory run{model.checkpoint.parent_path() / ".."};
   const auto as_in_run = dataset == config.dataset ? data_of(load_notes(run)) : std::nullopt;
-  return as_in_run.value_or(default_directory(dataset));
+  return as_in_run.value_or(datasets()[dataset].directory());
 }
 
 static ImageSet part_of(ImageSplits& all, Split split) {
@@ -223,7 +226,7 @@ void bench_experiment(const BenchOptions& options) {
   for (const auto& [key, value] : options.assignments) set_field(config, key, value);
   validate(config);
   if (options.batch_size > 0) config.batch_size = options.batch_size;
-  const ImageShape image = image_shape_of(config.dataset);
+  const ImageShape image = datasets()[config.dataset].shape;
   const BenchReport report = bench(config, image, options.steps, options.profile);
   release_pooled_buffers();
   const std::vector<SamplingTime> sampling = bench_sampling(config, image);

@@ -2,8 +2,8 @@
 
 #include <cstdio>
 
-#include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/ops/blas.h"
 
@@ -73,7 +73,7 @@ fs::path find_data(const TrainOptions& options, const RunDirectory& run, const C
   if (!options.data.empty()) return options.data;
   const std::optional<fs::path> as_before =
       options.resume ? data_of(load_notes(run)) : std::nullopt;
-  return as_before.value_or(default_directory(config.dataset));
+  return as_before.value_or(datasets()[config.dataset].directory());
 }
 
 Position first_position(const ImageSplits& images) {

@@ -12,13 +12,19 @@
 
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/timescaling_figure.h"
-#include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/activations.h"
+#include "backflow/apps/model/architectures.h"
+#include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/experiments.h"
+#include "backflow/apps/model/initial_values.h"
+#include "backflow/apps/model/layers.h"
 #include "backflow/apps/model/nearest.h"
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
+#include "backflow/apps/snf/columns.h"
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
@@ -85,6 +91,17 @@ class Command {
       for (const auto& [name, value] : values) known += (known.empty() ? "" : ", ") + name;
       if (!values.contains(text)) fail(flag, "expected one of ", known, ", got '", text, "'");
       target = values.at(text);
+    });
+  }
+
+  // The name of one of the table's rows.
+  template <class Row>
+  void row(const char* flag, const char* type, std::string& name, const Table<Row>& table,
+           const std::string& when_left_out) {
+    const std::string help = "one of " + table.in_words();
+    text(flag, type, help.c_str(), when_left_out, [&name, flag, &table](const std::string& text) {
+      if (!table.contains(text)) fail(flag, table.not_found(text));
+      name = text;
     });
   }
 
@@ -161,43 +178,42 @@ std::string default_of(const std::string& key) {
   return "the experiment's, " + text;
 }
 
-std::string all_datasets() {
-  std::string text;
-  for (const std::string& name : dataset_names()) text += (text.empty() ? "" : ", ") + name;
-  return text;
-}
-
-std::map<std::string, std::string> all_names(const std::vector<std::string>& names) {
-  std::map<std::string, std::string> all;
-  for (const std::string& name : names) all[name] = name;
-  return all;
-}
-
-constexpr const char* default_data = "data/DATASET, for fashion_mnist also Debian's";
-
-// A line for each row of a table: its name and its help.
-template <class Row>
-std::string lines_of(const Table<Row>& table) {
-  std::string text;
-  for (const Row& row : table.rows())
-    text += "  " + row.name + std::string(17 - std::min<std::size_t>(16, row.name.size()), ' ') +
-            row.help + "\n";
+std::string default_data() {
+  std::string text = "data/DATASET";
+  for (const DatasetRow& row : datasets().rows())
+    if (!row.elsewhere.empty()) text += ", for " + row.name + " also " + row.elsewhere;
   return text;
 }
 
 std::string keys_of_set() {
-  std::string text = "Keys of --set, with the defaults of selfnorm_fc_mnist:\n";
   const Config& config = find_experiment("selfnorm_fc_mnist").config;
+  Column keys, defaults, help;
   Config::visit(config, [&](const std::string& key, const auto&, const char* meaning) {
     if (key == "experiment") return;
-    char line[200];
-    std::snprintf(line, sizeof line, "  %-16s %-20s %s\n", key.c_str(),
-                  field_as_text(config, key).c_str(), meaning);
-    text += line;
+    keys.cells.push_back(key);
+    defaults.cells.push_back(field_as_text(config, key));
+    help.cells.push_back(meaning);
   });
-  text += "\nOptimizers:\n" + lines_of(optimizers()) + "\nSchedules of the learning rate:\n" +
-          lines_of(schedules());
-  return text;
+  return "Keys of --set, with the defaults of selfnorm_fc_mnist:\n" +
+         in_columns({keys, defaults, help}, "  ");
+}
+
+template <class Row>
+std::string names_of(const Table<Row>& table) {
+  Column names, help, suits;
+  for (const Row& row : table.rows()) {
+    names.cells.push_back(row.name);
+    help.cells.push_back(row.help);
+    suits.cells.emplace_back();
+    if constexpr (requires { row.architectures; }) suits.cells.back() = in_words(row.architectures);
+  }
+  return "\n--set " + table.what() + "=NAME:\n" + in_columns({names, suits, help}, "  ");
+}
+
+std::string names_of_all_tables() {
+  return names_of(datasets()) + names_of(augmentations()) + names_of(architectures()) +
+         names_of(layers()) + names_of(activations()) + names_of(initial_values()) +
+         names_of(optimizers()) + names_of(schedules());
 }
 
 // ---- The commands ---------------------------------------------------------------------------
@@ -210,8 +226,8 @@ void add_train(CLI::App& app, TrainOptions& options) {
       options.assignments.emplace_back(key, value);
     });
   };
-  field("--dataset", "dataset", "DATASET", ("one of " + all_datasets()).c_str());
-  train.path("--data", "DIR", options.data, "directory of the images", default_data);
+  field("--dataset", "dataset", "DATASET", ("one of " + datasets().in_words()).c_str());
+  train.path("--data", "DIR", options.data, "directory of the images", default_data());
   train.path("--out", "DIR", options.out, "run directory", "runs/EXPERIMENT");
   field("--epochs", "epochs", "N", "passes over the training set");
   field("--batch-size", "batch_size", "N", "images per training step");
@@ -227,7 +243,7 @@ void add_train(CLI::App& app, TrainOptions& options) {
                        "a checkpoint within an epoch after so long, too; 0: none", "5");
   train.flag("--profile", options.profile, "at the end, time, calls and bytes of each op");
   train.flag("--quiet", options.quiet, "print errors only");
-  train->footer(keys_of_set());
+  train->footer(keys_of_set() + names_of_all_tables());
 }
 
 void add_checkpoint(Command& command, CheckpointOptions& options) {
@@ -238,9 +254,8 @@ void add_checkpoint(Command& command, CheckpointOptions& options) {
 }
 
 void add_data(Command& command, DataOptions& options) {
-  command.choice<std::string>("--dataset", "DATASET", options.dataset, all_names(dataset_names()),
-                              ("one of " + all_datasets()).c_str(), "the model's");
-  command.path("--data", "DIR", options.data, "directory of the images", default_data);
+  command.row("--dataset", "DATASET", options.dataset, datasets(), "the model's");
+  command.path("--data", "DIR", options.data, "directory of the images", default_data());
   command.choice<Split>(
       "--split", "SPLIT", options.split,
       {{"train", Split::train}, {"validation", Split::validation}, {"test", Split::test}},

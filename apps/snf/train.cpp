@@ -4,11 +4,11 @@
 #include <numeric>
 
 #include "backflow/apps/bench/profile_table.h"
-#include "backflow/apps/data/augment.h"
-#include "backflow/apps/data/datasets.h"
 #include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
+#include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/pictures/filters.h"
@@ -136,8 +136,8 @@ StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index
   pass.noise = Random(config_.seed, purposes::dequantization, number);
   pass.examples = examples;
   const Random changes(config_.seed, purposes::augmentation, number);
-  const Tensor images =
-      augment(config_.augment, to_tensor(images_.train, examples), changes, examples);
+  const Tensor images = augmentations()[config_.augment].change(to_tensor(images_.train, examples),
+                                                                changes, examples);
   trace_work("load the batch");
   try {
     return training_step(model_, *optimizer_, config_, images, pass, learning_rate(step));

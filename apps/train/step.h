@@ -20,8 +20,8 @@ struct StepResult {
   double reconstruction;  // sum over layers, without its weight
 };
 
-// Noise, forward, backward, clipping, the optimizer. `images` has pixels 0..255, (B, C, H, W). Throws
-// Diverged, naming the first op that produced a non-finite value.
+// Noise, forward, backward, clipping, the optimizer. `images` has pixels 0..255, (B, C, H, W).
+// Throws Diverged, naming the first op that produced a non-finite value.
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
                          const Tensor& images, Pass pass, double learning_rate);
 

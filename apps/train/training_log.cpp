@@ -35,8 +35,8 @@ void TrainingLog::row(const EpochMetrics& row, Index epochs) {
 }
 
 void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on) {
-  say(run.root.string() + " has its " + std::to_string(epochs) +
-      " epochs already: nothing to do" + (can_go_on ? "; more with --epochs" : "") + "\n");
+  say(run.root.string() + " has its " + std::to_string(epochs) + " epochs already: nothing to do" +
+      (can_go_on ? "; more with --epochs" : "") + "\n");
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -15,7 +15,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
 constexpr double largest_norm = 0.9;
-constexpr int training_terms = 6, least_exact_terms = 13, reflections = 64;
+constexpr int least_exact_terms = 13, reflections = 64;
 constexpr Index most_channels_of_a_matrix = 64;
 
 // So many terms that the next one would be lost in rounding. Term n is at most |T|^n / n! times x,

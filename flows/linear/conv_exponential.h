@@ -17,7 +17,7 @@ Var conv_exp(const Var& x, const Var& kernel, int terms);
 // z = exp(T(k)) Q (x + b) + c: a bias for each value before and after, a 1x1 convolution Q (64
 // Householder reflections above 64 channels), and a kernel k whose spectral norm is held near 0.9:
 // k = kernel_orig / (max(1, sigma / 0.9) + 1e-5) with sigma = u^T T v from one step of the power
-// iteration per training step (Miyato et al., ICLR 2018). Training takes 6 terms; exact mode as
+// iteration per training step (Miyato et al., ICLR 2018). Training takes few terms; exact mode as
 // many as rounding can tell, at least the 13 of the authors' code.
 class ConvExponential : public Flow {
  public:
@@ -26,6 +26,10 @@ class ConvExponential : public Flow {
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   // One step of the power iteration.
   void begin_step(const Tensor& x, const Pass& pass) const override;
+  // Training cuts the series short, and so has the trace of another map than the one it applies.
+  bool exact_in_training() const override { return false; }
+
+  static constexpr int training_terms = 6;
   using Flow::forward, Flow::inverse;
 
  private:

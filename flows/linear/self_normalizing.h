@@ -34,6 +34,8 @@ class SelfNormalizing : public Linear {
   SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOptions options = {});
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;  // T(R) (z - b), or T(W)^-1 (z - b)
+  bool exact_in_training() const override { return false; }
+  bool has_learned_inverse() const override { return true; }
   using Flow::forward, Flow::inverse;
 
  private:

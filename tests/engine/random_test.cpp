@@ -56,6 +56,27 @@ TEST(Random, NormalHasTheRightMoments) {
   EXPECT_TRUE(all_finite(z));
 }
 
+TEST(Random, StreamsHaveNumbersOfTheirOwn) {
+  const Index n = 1000;
+  const Random random(5, Purpose::testing, 2);
+  std::vector<Tensor> all{random.normal({1, n})};
+  for (const std::uint32_t k : {0u, 1u, 2u, ~0u}) {
+    all.push_back(random.stream(k).normal({1, n}));
+    all.push_back(random.stream(1).stream(k).normal({1, n}));
+    all.push_back(Random(6, Purpose::testing, 2).stream(k).normal({1, n}));
+    all.push_back(Random(5, Purpose::testing, 3).stream(k).normal({1, n}));
+    EXPECT_EQ(random.stream(k).normal({1, n}).values(), random.stream(k).normal({1, n}).values());
+    EXPECT_EQ(random.at_epoch(3).stream(k).normal({1, n}).values(),
+              random.stream(k).at_epoch(3).normal({1, n}).values());
+  }
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) {
+      double correlation = 0;
+      for (Index at = 0; at < n; ++at) correlation += double{all[i][at]} * all[j][at] / n;
+      EXPECT_NEAR(correlation, 0, 5 / std::sqrt(n)) << i << " and " << j;
+    }
+}
+
 TEST(Random, NeighboursAreNotCorrelated) {
   const Index n = 1000;
   const Tensor z = Random(4).normal({n, n});

@@ -91,18 +91,18 @@ TEST(FashionMnist, ItHasTheFormatOfMnist) {
   const Scratch scratch;
   scratch.write("train-images-idx3-ubyte.gz", gzip(idx_file(12, 2, 3)));
   scratch.write("t10k-images-idx3-ubyte.gz", gzip(idx_file(4, 2, 3)));
-  const ImageSplits splits = load_dataset("fashion_mnist", scratch.dir());
+  const ImageSplits splits = load_fashion_mnist(scratch.dir());
   EXPECT_EQ(splits.train.count(), 10);
   EXPECT_EQ(splits.validation.count(), 2);
   EXPECT_EQ(splits.test.count(), 4);
 }
 
 TEST(FashionMnist, WhatIsMissingTellsHowToGetIt) {
-  expect_message(message_of([] { load_dataset("fashion_mnist", "no/such/place"); }),
-                 "[no/such/place]", "Fashion-MNIST", "apt-get install dataset-fashion-mnist");
+  expect_message(message_of([] { load_fashion_mnist("no/such/place"); }), "[no/such/place]",
+                 "Fashion-MNIST", "apt-get install dataset-fashion-mnist");
   const Scratch scratch;
-  expect_message(message_of([&] { load_dataset("fashion_mnist", scratch.dir()); }),
-                 "train-images-idx3-ubyte", "apt-get install dataset-fashion-mnist");
+  expect_message(message_of([&] { load_fashion_mnist(scratch.dir()); }), "train-images-idx3-ubyte",
+                 "apt-get install dataset-fashion-mnist");
 }
 
 TEST(FashionMnist, ColorsAndLabelsAreRefused) {
@@ -110,7 +110,7 @@ TEST(FashionMnist, ColorsAndLabelsAreRefused) {
   for (const std::uint32_t magic : {0x804u, 0x801u}) {
     scratch.write("train-images-idx3-ubyte", idx_header(6, 2, 2, magic) + std::string(72, 'x'));
     scratch.write("t10k-images-idx3-ubyte", idx_file(6, 2, 2));
-    expect_message(message_of([&] { load_dataset("fashion_mnist", scratch.dir()); }),
+    expect_message(message_of([&] { load_fashion_mnist(scratch.dir()); }),
                    "train-images-idx3-ubyte] ", "expected 0x00000803", "not labels, not colour");
   }
 }
@@ -183,7 +183,7 @@ TEST_F(Cifar10, BothFormatsAndEverySpellingGiveTheSameImages) {
       for (const auto& entry : std::filesystem::directory_iterator(scratch_.dir()))
         std::filesystem::remove_all(entry.path());
       write_batches(suffix, folder);
-      expect_12_images(load_dataset("cifar10", scratch_.dir()));
+      expect_12_images(load_cifar10(scratch_.dir()));
     }
 }
 
@@ -252,7 +252,7 @@ class Imagenet32 : public testing::Test {
     scratch_.write("train_32x32.tar", archive(training, 100));
     scratch_.write("valid_32x32.tar", archive(testing, 200));
   }
-  ImageSplits load() const { return load_dataset("imagenet32", scratch_.dir()); }
+  ImageSplits load() const { return load_imagenet32(scratch_.dir()); }
   std::string message() const {
     return message_of([&] { load(); });
   }
@@ -325,35 +325,6 @@ TEST_F(Imagenet32, TooFewImagesAreRefused) {
   expect_message(message(), "train_32x32.tar] ", "found 5 images", "at least 6");
   write_archives(6, 0);
   expect_message(message(), "valid_32x32.tar] ", "found 0 images", "at least 1");
-}
-
-// ---- By name ----------------------------------------------------------------------------------
-
-TEST(Datasets, UnknownNamesAreRefused) {
-  EXPECT_EQ(dataset_names(),
-            (std::vector<std::string>{"mnist", "fashion_mnist", "cifar10", "imagenet32"}));
-  for (const auto& message : {message_of([] { load_dataset("mnits", "data"); }),
-                              message_of([] { default_directory("mnits"); })})
-    expect_message(message, "[dataset] ", "\"mnits\"", "mnist, fashion_mnist, cifar10, imagenet32");
-}
-
-TEST(Datasets, EachHasADirectory) {
-  EXPECT_EQ(default_directory("mnist"), "data/mnist");
-  EXPECT_EQ(default_directory("cifar10"), "data/cifar10");
-  EXPECT_EQ(default_directory("imagenet32"), "data/imagenet32");
-}
-
-TEST(Datasets, DebiansFashionMnistIsFoundUnlessThereIsAnother) {
-  namespace fs = std::filesystem;
-  const fs::path before = fs::current_path();
-  const Scratch scratch;
-  fs::current_path(scratch.dir());
-  const fs::path debians = "/usr/share/datasets/fashion-mnist";
-  EXPECT_EQ(default_directory("fashion_mnist"),
-            fs::is_directory(debians) ? debians : fs::path("data/fashion_mnist"));
-  fs::create_directories("data/fashion_mnist");
-  EXPECT_EQ(default_directory("fashion_mnist"), "data/fashion_mnist");
-  fs::current_path(before);
 }
 
 }  // namespace

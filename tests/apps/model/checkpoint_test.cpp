@@ -87,7 +87,7 @@ TensorFile foreign(const std::string& layer) {
 }
 
 TEST(Checkpoint, ARoundTripKeepsEveryBit) {
-  for (const std::string& layer : layers) {
+  for (const std::string& layer : small_layers) {
     const Scratch scratch;
     const State before = trained(layer);
     State after(layer, 1);
@@ -166,7 +166,7 @@ TEST(Checkpoint, TwoTensorsOfOneNameAreNotWritten) {
 }
 
 TEST(Checkpoint, TrainingGoesOnWithTheSameBits) {
-  for (const std::string& layer : layers) {
+  for (const std::string& layer : small_layers) {
     const Scratch scratch;
     State undisturbed = trained(layer), resumed(layer, 1);
     undisturbed.save(scratch / "file");
@@ -208,7 +208,7 @@ TEST(Checkpoint, TellsItsConfigurationAndImages) {
 }
 
 TEST(Checkpoint, AStateDictFromElsewhereLoads) {
-  for (const std::string& layer : layers) {
+  for (const std::string& layer : small_layers) {
     const TensorFile file = foreign(layer);
     const State state(layer);
     const Checkpoint checkpoint = as_checkpoint(file, state.config.experiment);

@@ -3,6 +3,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "backflow/apps/model/activations.h"
 #include "backflow/tests/apps/files/scratch.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -10,26 +11,31 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// For every field a valid value that is not the default.
+// Valid values that are not the defaults, of names and of numbers that cannot be 1 more.
 const std::map<std::string, std::string> other_values = {
-    {"dataset", "cifar10"},   {"augment", "shift"},
-    {"architecture", "glow"}, {"layer", "exact"},
-    {"num_layers", "3"},      {"num_blocks", "2"},
-    {"block_size", "16"},     {"width", "64"},
-    {"kernel_size", "5"},     {"activation", "smooth_tanh"},
-    {"alpha", "0.1"},         {"init", "orthogonal"},
-    {"recon_weight", "2.5"},  {"recon_symmetric", "true"},
-    {"recon_only_R", "1"},    {"geco_rate", "1e-3"},
-    {"geco_decay", "0.5"},    {"logit_alpha", "0.05"},
-    {"lr", "1e-3"},           {"warmup_epochs", "0.5"},
-    {"adam_beta1", "0"},      {"adam_beta2", "0.99"},
-    {"max_grad_norm", "1"},   {"batch_size", "7"},
-    {"epochs", "1000000000"}, {"limit_batches", "12"},
-    {"shuffle", "false"},     {"seed", "9223372036854775807"},
-    {"schedule", "cosine"},   {"lr_decay", "0.5"},
-    {"lr_decay_epochs", "2"}, {"optimizer", "sgd"},
-    {"momentum", "0"},        {"weight_decay", "0.01"},
+    {"dataset", "cifar10"},   {"augment", "shift"},    {"architecture", "glow"},
+    {"layer", "exact"},       {"kernel_size", "5"},    {"activation", "smooth_tanh"},
+    {"alpha", "0.1"},         {"init", "orthogonal"},  {"recon_only_R", "1"},
+    {"geco_decay", "0.5"},    {"logit_alpha", "0.05"}, {"warmup_epochs", "0.5"},
+    {"adam_beta1", "0"},      {"adam_beta2", "0.99"},  {"num_blocks", "2"},
+    {"epochs", "1000000000"}, {"shuffle", "false"},    {"seed", "9223372036854775807"},
+    {"lr", "1e-3"},           {"schedule", "cosine"},  {"lr_decay", "0.5"},
+    {"optimizer", "sgd"},     {"momentum", "0"},       {"lr_decay_epochs", "2"},
+    {"weight_decay", "0.01"},
 };
+
+template <class T>
+std::string other_value(const std::string& key, const T& field) {
+  if (const auto found = other_values.find(key); found != other_values.end()) return found->second;
+  if constexpr (std::is_same_v<T, std::string>) {
+    ADD_FAILURE() << "the test knows no other name for " << key;
+    return field;
+  } else if constexpr (std::is_same_v<T, bool>) {
+    return field ? "false" : "true";
+  } else {
+    return Json(field + 1).dump();
+  }
+}
 
 std::vector<std::string> keys() {
   std::vector<std::string> all;
@@ -38,9 +44,19 @@ std::vector<std::string> keys() {
   return all;
 }
 
+// Of all keys that can be set.
+std::map<std::string, std::string> all_other_values() {
+  std::map<std::string, std::string> all;
+  const Config config;
+  Config::visit(config, [&](const std::string& key, const auto& field, const char*) {
+    if (key != "experiment") all[key] = other_value(key, field);
+  });
+  return all;
+}
+
 Config with_other_values() {
   Config config{.experiment = "name"};
-  for (const auto& [key, value] : other_values) set_field(config, key, value);
+  for (const auto& [key, value] : all_other_values()) set_field(config, key, value);
   return config;
 }
 
@@ -53,11 +69,9 @@ std::string message_of_setting(const std::string& key, const std::string& value)
 }
 
 TEST(Config, EveryFieldButTheExperimentCanBeSet) {
-  for (const std::string& key : keys()) {
-    if (key == "experiment") continue;
-    ASSERT_TRUE(other_values.contains(key)) << "the test knows no value for " << key;
+  for (const auto& [key, value] : all_other_values()) {
     Config config;
-    set_field(config, key, other_values.at(key));
+    set_field(config, key, value);
     validate(config);
     for (const std::string& other : keys())
       EXPECT_EQ(field_as_text(config, other) != field_as_text(Config(), other), other == key)
@@ -170,6 +184,27 @@ TEST(Config, EveryBadValueNamesItsKeyAndWhatIsExpected) {
   };
   for (const auto& [key, value, expected] : bad)
     expect_message(message_of_setting(key, value), "[" + key + "]", "expected", expected);
+}
+
+TEST(Config, ALayerOfAnotherArchitectureIsNamedAsSuch) {
+  EXPECT_EQ(message_of_setting("layer", "emerging"),
+            "[layer] expected one of exact, self_normalizing, relative_gradient, got 'emerging', "
+            "which does not suit fc");
+  EXPECT_EQ(message_of_setting("layer", "relative"),
+            "[layer] expected one of exact, self_normalizing, relative_gradient, got 'relative'; "
+            "did you mean 'relative_gradient'?");
+}
+
+TEST(Config, TheMeaningOfANameListsTheRows) {
+  std::map<std::string, std::string> found;
+  const Config config;
+  Config::visit(config, [&](const char* key, const auto&, const char* help) { found[key] = help; });
+  EXPECT_EQ(found["dataset"], "mnist, fashion_mnist, cifar10 or imagenet32");
+  EXPECT_EQ(found["layer"],
+            "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: "
+            "conv1x1");
+  for (const std::string& name : activations().names())
+    EXPECT_NE(found["activation"].find(name), std::string::npos) << name;
 }
 
 TEST(Config, AGainOfSmoothTanhMayExceedOne) {

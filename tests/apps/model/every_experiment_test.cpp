@@ -1,7 +1,10 @@
 // What must hold for each of the fourteen experiments, shown on models of the same kind that are a
 // few pixels large.
+#include <map>
+
 #include "backflow/apps/data/purposes.h"
 #include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/ops/pointwise.h"
@@ -22,7 +25,7 @@ struct Tiny {
     config.block_size = 1;
     config.width = 6;
     config.warmup_epochs = 0;
-    image = {image_shape_of(config.dataset).channels, 4, 4};
+    image = {datasets()[config.dataset].shape.channels, 4, 4};
     images = {static_cast<int>(image.channels), 4, 4, {}};
     for (Real u : Random(1).uniform({20 * image.size()}).values())
       images.pixels.push_back(static_cast<std::uint8_t>(256 * u));
@@ -178,6 +181,51 @@ TEST(EveryExperiment, HasAFiniteLikelihoodOfBlackAndWhiteImages) {
     for (const Real pixel : {0, 255}) {
       const Tensor x = Tensor::full(tiny.batch().shape(), pixel);
       EXPECT_TRUE(all_finite(model.density().log_prob(x))) << pixel;
+    }
+  });
+}
+
+TEST(EveryExperiment, KnowsWhetherItsObjectiveIsALikelihoodAndItsInverseLearned) {
+  struct Answers {
+    bool likelihood, learned;
+  };
+  const std::map<std::string, Answers> papers = {{"relative_gradient_fc_mnist", {false, false}},
+                                                 {"exact_fc_mnist", {true, false}},
+                                                 {"selfnorm_fc_mnist", {false, true}},
+                                                 {"emerging_cnn_mnist", {true, false}},
+                                                 {"selfnorm_cnn_mnist", {false, true}},
+                                                 {"exponential_cnn_mnist", {false, false}},
+                                                 {"exact_cnn_mnist", {true, false}},
+                                                 {"conv1x1_glow_mnist", {true, false}},
+                                                 {"selfnorm_glow_mnist", {false, true}},
+                                                 {"geco_selfnorm_glow_mnist", {false, true}},
+                                                 {"conv1x1_glow_cifar", {true, false}},
+                                                 {"selfnorm_glow_cifar", {false, true}},
+                                                 {"conv1x1_glow_imagenet", {true, false}},
+                                                 {"selfnorm_glow_imagenet", {false, true}}};
+  for (const auto& [name, answers] : papers) {
+    const Tiny tiny(find_experiment(name));
+    const Model model(tiny.config, tiny.image);
+    EXPECT_EQ(model.objective_is_likelihood(), answers.likelihood) << name;
+    EXPECT_EQ(model.has_learned_inverse(), answers.learned) << name;
+  }
+}
+
+TEST(EveryExperiment, WhoseObjectiveIsALikelihoodTrainsOnTheExactOne) {
+  for_each_experiment([](const Tiny& tiny) {
+    const Model model(tiny.config, tiny.image);
+    const auto optimizer = make_optimizer(tiny.config, model);
+    tiny.train(model, *optimizer, 5);
+    const NoGrad no_grad;
+    Pass pass;
+    pass.mode = Mode::train;
+    const Tensor objective = model.density().objective(tiny.batch(), pass).value();
+    const Tensor log_prob = model.density().log_prob(tiny.batch());
+    double difference = 0;
+    for (Index i = 0; i < objective.size(); ++i)
+      difference = std::max(difference, std::abs(double{objective[i]} - log_prob[i]));
+    if (model.objective_is_likelihood()) {
+      EXPECT_LT(difference, 1e-3);
     }
   });
 }

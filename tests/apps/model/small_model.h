@@ -10,7 +10,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 inline constexpr ImageShape small_image{1, 4, 4};
 inline constexpr Index small_size = 16;
-inline const std::vector<std::string> layers = {"exact", "self_normalizing", "relative_gradient"};
+inline const std::vector<std::string> small_layers = {"exact", "self_normalizing",
+                                                      "relative_gradient"};
 
 inline Config small_config(const std::string& layer = "self_normalizing") {
   for (const Experiment& experiment : experiments())

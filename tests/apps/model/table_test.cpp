@@ -23,6 +23,13 @@ TEST(Table, AnUnknownNameIsAnsweredWithTheKnownOnes) {
             "[fruit] expected one of apple, pear, got 'aple'; did you mean 'apple'?");
 }
 
+TEST(Table, OfSomeRowsKnowsNoOthers) {
+  const auto green = [](const Row& row) { return row.help == "green"; };
+  EXPECT_EQ(fruit.where(green).names(), (std::vector<std::string>{"pear"}));
+  EXPECT_EQ(message_of([&] { fruit.where(green)["apple"]; }),
+            "[fruit] expected one of pear, got 'apple'; did you mean 'pear'?");
+}
+
 TEST(Table, HasRowsAndEachNameOnce) {
   using Rows = std::vector<Row>;
   EXPECT_EQ(message_of([] { Table<Row>("fruit", Rows{}); }), "[fruit] the table has no rows");

@@ -46,11 +46,24 @@ class TrainedSnf : public testing::Test {
 TEST(SnfList, ShowsEveryExperiment) {
   const Finished list = Snf()("list");
   expect_success(list);
-  EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n'), 15);
+  EXPECT_EQ(std::count(list.out.begin(), list.out.end(), '\n'), std::ssize(experiments()) + 1);
   expect_words(list.out,
                {"exact_fc_mnist", "selfnorm_fc_mnist", "relative_gradient_fc_mnist",
                 "geco_selfnorm_glow_mnist", "102613", "10042824", "66851080", "3.36 bits/dim",
                 "1230880", "2460192", "947.6 +- 0.2", "947.1 +- 0.2", "1096.5 +- 0.5"});
+}
+
+TEST(SnfList, IsAligned) {
+  std::istringstream lines(Snf()("list").out);
+  std::string header, line;
+  std::getline(lines, header);
+  const auto data = header.find("data"), parameters = header.find("parameters");
+  for (const Experiment& experiment : experiments()) {
+    std::getline(lines, line);
+    const std::string& dataset = experiment.config.dataset;
+    EXPECT_EQ(line.substr(data - 1, dataset.size() + 2), " " + dataset + " ") << line;
+    EXPECT_EQ(line.find("  " + experiment.paper), parameters + 10) << line;
+  }
 }
 
 TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
@@ -79,7 +92,11 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
         "--quiet",
         "[default: off]",
         "recon_symmetric  false",
-        "warmup_epochs    10.0"}},
+        "warmup_epochs    10.0",
+        "--set layer=NAME:",
+        "relative_gradient  fc ",
+        "--set activation=NAME:",
+        "smooth_leaky_relu     alpha x"}},
       {"evaluate ",
        {"--checkpoint FILE REQUIRED", "--split SPLIT", "[default: test]", "--limit N",
         "[default: all]", "--noise NOISE", "[default: uniform]", "--json", "[default: off]"}},
