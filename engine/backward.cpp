@@ -61,6 +61,13 @@ void run_rule(const Node& node, const Edge& edge, std::span<const Tensor> g,
   throw Error(where + " in its rule for backward: " + what);
 }
 
+void show_gradients(Tracer& tracer, const Node& node, std::span<Accumulator* const> into) {
+  std::vector<Tensor> sums;
+  for (const Accumulator* gradient : into)
+    if (gradient && gradient->sum().defined()) sums.push_back(gradient->sum());
+  tracer.on_backward(node.op, sums);
+}
+
 // Walks back from the root. Calls visit(node, the gradients of its outputs) for each node that the
 // root reaches, once these are complete and before they are handed on; it may take them from a
 // leaf, which hands nothing on.
@@ -69,7 +76,6 @@ void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
   seed = checked_seed(root, std::move(seed));
   Frontier frontier;
   frontier.gradient_of(root.node(), root.output()).add(std::move(seed));
-  Accumulator unwanted;
   std::vector<Tensor> g;
   std::vector<Accumulator*> into;
   while (!frontier.empty()) {
@@ -87,11 +93,12 @@ void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
       into.clear();
       int input = edge.first_input;
       for (const Edge::Input& to : edge.inputs) {
-        into.push_back(to.node ? &frontier.gradient_of(to.node, to.output) : &unwanted);
-        into.back()->expect_from(node, input++);
+        into.push_back(to.node ? &frontier.gradient_of(to.node, to.output) : nullptr);
+        if (to.node) into.back()->expect_from(node, input);
+        ++input;
       }
       run_rule(node, edge, g, into);
-      if (Tracer* tracer = Tracer::active()) tracer->on_backward(node.op, into);
+      if (Tracer* tracer = Tracer::active()) show_gradients(*tracer, node, into);
       if (node.released) edge.rule = nullptr;  // frees what the closure captured
     }
     if (node.released) node.edges.clear();

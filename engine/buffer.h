@@ -56,23 +56,6 @@ class Buffer {
   Header* header_ = nullptr;
 };
 
-// Uninitialised, 64-byte aligned memory that a task needs while it runs. It belongs to the thread,
-// which finds it in its own cache, and keeps it for the next task until the thread ends. Those of a
-// thread end in the reverse order of their beginning, as variables do. No part of memory_use().
-// Works in the destructors of statics, too: memory that no thread keeps any more is freed at once.
-class Workspace {
- public:
-  explicit Workspace(Index count);
-  ~Workspace();
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  Real* data() const { return data_; }
-
- private:
-  Real* data_;
-  bool kept_;  // by the thread
-};
-
 struct MemoryUse {
   Index live_bytes = 0;          // in buffers that somebody holds
   Index peak_bytes = 0;          // the most that live_bytes has been since reset_peak_bytes()

@@ -57,18 +57,4 @@ void add_into(Tensor& sum, const Tensor& x);         // sum += x, equal shapes
 Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting from `shape`
 bool all_finite(const Tensor& x);
 
-// term(0) + ... + term(n - 1) in double, on this thread: in sixteen independent sums, so that the
-// loop can use vector instructions. The order depends on n alone.
-template <class Term>
-double sum_in_lanes(Index n, const Term& term) {
-  constexpr Index lanes = 16;
-  double sums[lanes] = {}, total = 0;
-  Index i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (Index k = 0; k < lanes; ++k) sums[k] += static_cast<double>(term(i + k));
-  for (Index k = 0; i + k < n; ++k) sums[k] += static_cast<double>(term(i + k));
-  for (double sum : sums) total += sum;
-  return total;
-}
-
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -11,9 +11,7 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-struct Edge;
-struct Node;
-class OpName;
+struct Node;  // see engine/node.h
 using NodePtr = std::shared_ptr<Node>;
 
 class Var {
@@ -21,6 +19,9 @@ class Var {
   Var() = default;
   Var(Tensor value) : value_(std::move(value)) {}  // a constant
   Var(Real value) : value_(value) {}               // a constant scalar
+  // An output of the op that made the node; no node: a constant. For record() to call.
+  Var(Tensor value, NodePtr node, int output)
+      : value_(std::move(value)), node_(std::move(node)), output_(output) {}
 
   // The start of a history: backward() reports the gradient of each leaf it reaches. Fails for an
   // undefined Tensor.
@@ -40,13 +41,7 @@ class Var {
   int output() const { return output_; }  // which of the node's outputs this is
 
  private:
-  friend Var record_node(OpName op, Tensor value, std::vector<Edge> edges);
-  friend std::vector<Var> record_node(OpName op, std::vector<Tensor> values,
-                                      std::vector<Edge> edges);
   friend class Parameter;
-  Var(Tensor value, NodePtr node, int output)
-      : value_(std::move(value)), node_(std::move(node)), output_(output) {}
-
   Tensor value_;
   NodePtr node_;
   int output_ = 0;

@@ -48,12 +48,13 @@ Tensor operator+(const Tensor& a, const Tensor& b) {
 Tensor operator-(const Tensor& a, const Tensor& b) {
   return pointwise("subtract", a, b, [](Real a, Real b) { return a - b; });
 }
+static constexpr auto product_of = [](Real a, Real b) { return a * b; };
+static constexpr auto ratio_of = [](Real a, Real b) { return a / b; };
+
 Tensor operator*(const Tensor& a, const Tensor& b) {
-  return pointwise("multiply", a, b, [](Real a, Real b) { return a * b; });
+  return pointwise("multiply", a, b, product_of);
 }
-Tensor operator/(const Tensor& a, const Tensor& b) {
-  return pointwise("divide", a, b, [](Real a, Real b) { return a / b; });
-}
+Tensor operator/(const Tensor& a, const Tensor& b) { return pointwise("divide", a, b, ratio_of); }
 Tensor operator-(const Tensor& x) {
   return pointwise(x, [](Real x) { return -x; });
 }
@@ -70,15 +71,13 @@ Var operator-(const Var& a, const Var& b) {
 }
 
 Var operator*(const Var& a, const Var& b) {
-  const Tensor A = a.value(), B = b.value();
-  return record("multiply", A * B, grad(a, [B](const Tensor& g) { return g * B; }),
-                grad(b, [A](const Tensor& g) { return g * A; }));
+  return pointwise("multiply", a, b, product_of, product_of, product_of);  // other * g
 }
 
 Var operator/(const Var& a, const Var& b) {
-  const Tensor B = b.value(), y = a.value() / B;
-  return record("divide", y, grad(a, [B](const Tensor& g) { return g / B; }),
-                grad(b, [B, y](const Tensor& g) { return -(g * y / B); }));
+  return pointwise(
+      "divide", a, b, ratio_of, [](Real b, Real g) { return g / b; },
+      [](Real a, Real b, Real g) { return -(g * (a / b) / b); });
 }
 
 Var operator-(const Var& x) {

@@ -53,7 +53,7 @@ struct Coupling {
 class Count : public Tracer {
  public:
   void on_forward(const char*, std::span<const Tensor>) override { ++ops; }
-  void on_backward(const char*, std::span<Accumulator* const>) override { ++rules; }
+  void on_backward(const char*, std::span<const Tensor>) override { ++rules; }
   int ops = 0, rules = 0;
 };
 

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
 #include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/spline.h"

@@ -1,4 +1,4 @@
-#include "backflow/engine/gradcheck.h"
+#include "backflow/ops/gradcheck.h"
 
 #include <cmath>
 #include <limits>
