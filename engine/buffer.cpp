@@ -22,18 +22,9 @@ static std::string gigabytes(Index bytes) {
   return text;
 }
 
-static std::string line_of(Index bytes, const Shape& shape) {
-  std::ostringstream line;
-  line << "[tensor] out of memory: " << gigabytes(bytes) << " asked for the shape " << shape;
-  return line.str();
-}
-
-OutOfMemory::OutOfMemory(Index bytes)
-    : bytes_(bytes), line_("[buffer] out of memory: " + gigabytes(bytes) + " asked for") {}
-OutOfMemory::OutOfMemory(Index bytes, const Shape& of_tensor)
-    : bytes_(bytes), line_(line_of(bytes, of_tensor)) {}
-OutOfMemory::OutOfMemory(Index bytes, const std::string& what)
-    : bytes_(bytes), line_("[blas] out of memory: " + gigabytes(bytes) + " asked for " + what) {}
+OutOfMemory::OutOfMemory(Index bytes, const std::string& where, const std::string& what)
+    : bytes_(bytes),
+      line_("[" + where + "] out of memory: " + gigabytes(bytes) + " asked for " + what) {}
 
 struct alignas(64) Buffer::Header {
   std::atomic<Index> handles{1};
@@ -144,7 +135,7 @@ class BufferPool {
       release_all();
       block = std::aligned_alloc(64, bytes);
     }
-    if (!block) throw OutOfMemory(bytes);
+    if (!block) throw OutOfMemory(bytes, "buffer", "a block");
     ++sizes.blocks;
     ++use_.system_allocations;
     auto* header = new (block) Buffer::Header;

@@ -18,9 +18,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // The system has no memory for a buffer. No Error, since no call is wrong; what() is one line too.
 class OutOfMemory : public std::bad_alloc {
  public:
-  explicit OutOfMemory(Index bytes);                  // "[buffer] out of memory: 8.0 GB asked for"
-  OutOfMemory(Index bytes, const Shape& of_tensor);   // "[tensor] ... asked for the shape (2, 3)"
-  OutOfMemory(Index bytes, const std::string& what);  // "[blas] ... asked for the products of ..."
+  // "[where] out of memory: 8.0 GB asked for what".
+  OutOfMemory(Index bytes, const std::string& where, const std::string& what);
   Index bytes() const { return bytes_; }
   const char* what() const noexcept override { return line_.what(); }
 
