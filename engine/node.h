@@ -1,8 +1,9 @@
-// What the graph is made of. Who writes an op needs record.h alone; who reads the sweep needs this.
+// What the graph is made of. To write an op, record.h is enough; to read backward.cpp, this is
+// needed.
 //
-// An op that somebody may differentiate leaves a Node: its name, its number, and an Edge for each
-// of its rules. A rule computes gradients of some of the op's inputs from the gradients of all its
-// outputs; its edge says which nodes made those inputs. A node without edges is a leaf.
+// An op with an input that needs a gradient leaves a Node: the op's name, a number, and an Edge for
+// each rule. A rule computes the gradients of some of the op's inputs from the gradients of all its
+// outputs; the edge says which nodes those inputs came from. A node that never had edges is a leaf.
 #pragma once
 
 #include <functional>
@@ -29,17 +30,17 @@ class OpName {
   const char* text_;
 };
 
-// Where the contributions to one gradient meet, for a value may be used by several ops. The first
-// contribution is borrowed: the sum is that very Tensor. The second is added into its buffer if
-// nobody else holds it, and otherwise into a new one, so that a gradient that others share is never
-// written; every later one is added in place.
+// The gradient of one value while it is added up: each op that used the value contributes. The
+// first contribution is borrowed: the sum is that very Tensor. The second is added into its buffer
+// if nobody else holds it, and otherwise into a new one, so that a gradient that others share is
+// never written; every later one is added in place.
 class Accumulator {
  public:
   Accumulator() = default;
   explicit Accumulator(const Shape& shape) : shape_(shape) {}
 
-  // Adds g, whose shape is the gradient's or one to be un-broadcast: from a rule that of one of its
-  // op's outputs, else any that our shape broadcasts to. An undefined g stands for no gradient.
+  // Adds g, after summing it to our shape where that was broadcast. From a rule, g has our shape or
+  // that of one of its op's outputs; else any that ours broadcasts to. An undefined g adds nothing.
   void add(Tensor g);
 
   // For kernels that can add to what is there, as products in BLAS can: kernel(sum, beta) computes
@@ -54,7 +55,8 @@ class Accumulator {
   const Tensor& sum() const { return sum_; }  // undefined until something was added
   Tensor take();                              // zeros if nothing was added
 
-  // What comes next is the gradient of this input of this op: for messages, and to check its shape.
+  // The next contributions are the gradient of this input of this op: messages name them, and the
+  // shapes of the op's outputs are checked against.
   void expect_from(const Node& op, int input) { op_ = &op, input_ = input; }
   const Node& expected_from() const { return *op_; }
 
@@ -67,8 +69,8 @@ class Accumulator {
   Tensor sum_;
 };
 
-// Gets the gradients of the op's outputs, and where to add those of the edge's inputs; null for an
-// input that needs none.
+// A rule as the engine keeps it: it gets the gradients of the op's outputs, and adds those of the
+// edge's inputs. An input that needs no gradient has a null in the place of an accumulator.
 using Rule = std::function<void(std::span<const Tensor> g, std::span<Accumulator* const> into)>;
 
 struct Edge {
@@ -76,12 +78,15 @@ struct Edge {
     NodePtr node;  // null when this input needs no gradient
     int output = 0;
   };
-  Few<Input> inputs;  // empty: nobody needs what the rule computes, and it was dropped
+  Few<Input> inputs;  // empty if none of them needs a gradient; then there is no rule
   Rule rule;
-  int first_input = 0;  // which of the op's inputs these are: from this one on,
-  int input_count = 0;  // so many, whether or not they need a gradient
-  int undefined = -1;   // one of them that is no tensor
-  int takes = any;      // the gradients of so many outputs, which is how many the op must have
+  // What is checked when the op is recorded: these inputs are the op's inputs first_input,
+  // first_input + 1, ..., input_count of them in all. Number `undefined` among them has no values.
+  // The rule takes the gradients of so many outputs, and the op must have as many.
+  int first_input = 0;
+  int input_count = 0;
+  int undefined = -1;  // none
+  int takes = any;
 
   static constexpr int any = 0;
 
@@ -91,10 +96,10 @@ struct Edge {
 
 struct Node {
   OpName op;
-  std::uint64_t number;     // creation order: an input's number is smaller than its user's
-  Few<Shape> outputs;       // the shape of each output's gradient
-  std::vector<Edge> edges;  // none: a leaf, or released
-  bool released = false;    // backward() went through the edges, and freed what they held
+  std::uint64_t number;     // nodes are counted as they are made: an input's is the smaller one
+  Few<Shape> outputs;       // the shape of each output, and of its gradient
+  std::vector<Edge> edges;  // a leaf has none, and neither has a released node
+  bool released = false;    // backward() has run the rules, and freed them with what they captured
 
   Node(OpName op, Few<Shape> outputs, std::vector<Edge> edges);
   bool is_leaf() const { return edges.empty() && !released; }
@@ -103,8 +108,9 @@ struct Node {
   Node& operator=(const Node&) = delete;
 };
 
-// The node of an op with these outputs, or null if none of its edges is needed. Takes the edges;
-// fails for those that do not fit the op, and for outputs and inputs that are undefined.
+// The node of an op with these outputs, or null if none of its inputs needs a gradient. Moves the
+// edges out of their list. Fails for a rule that takes the gradients of another number of outputs,
+// and for inputs and outputs that are undefined.
 NodePtr make_node(OpName op, std::span<const Tensor> outputs, std::span<Edge> edges);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

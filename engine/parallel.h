@@ -14,12 +14,12 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// So many threads from now on, the calling one among them. Waits until the pool is idle. Fails
-// below 1, inside of a chunk, and when the system does not start so many; then the old number still
-// works.
+// From now on `count` threads compute, the calling one among them. Waits until the pool is idle.
+// Fails below 1, inside of a chunk, and when the system does not start so many; then the number
+// stays what it was.
 void set_threads(int count);
-// At first as many processors as this process may use (engine/processors.h), or as many threads as
-// the system starts.
+// How many there are: at first as many as the processors that this process may use
+// (engine/processors.h), or as many as the system starts.
 int threads();
 
 // A chunk of a pointwise kernel: long enough to pay for waking a thread, short enough for a cache.
@@ -52,8 +52,9 @@ void parallel_for(Index n, Index grain, const Body& body) {
   }
 }
 
-// term(0) + ... + term(n - 1) in double, on this thread: in sixteen independent sums, so that the
-// loop can use vector instructions. The order depends on n alone.
+// term(0) + ... + term(n - 1) in double, on this thread. The terms are added up in sixteen
+// independent sums, so that the loop can use vector instructions, in an order that depends on n
+// alone.
 template <class Term>
 double sum_in_lanes(Index n, const Term& term) {
   constexpr Index lanes = 16;

@@ -1,5 +1,7 @@
-// The only door into the graph. An op is a value, computed in any way, and a rule for the gradient
-// of each input, which record() keeps for backward(). Four forms serve all ops.
+// The only door into the graph. An op is a value, computed in any way, and a rule for each input:
+// a closure that makes the input's gradient from that of the op's output, when backward() calls it.
+// (The gradient of a value is the derivative, by it, of the scalar that backward() starts from.)
+// There are four forms.
 //
 // One input: the rule gets the gradient g of the op's output and returns that of the input.
 //
@@ -13,22 +15,25 @@
 //                   return grads(-matmul(gB, transposed(X)), gB);
 //                 }));
 //
-// Two outputs (or three): the rule gets the gradient of each. That of an output that nobody used
-// arrives as zeros.
+// Two outputs, or three: the rule gets the gradient of each. The gradient of an output that nobody
+// used arrives as zeros.
 //
 //   auto [s, c] = record("sin_cos", {S, C}, grad(x, [S, C](const Tensor& gs, const Tensor& gc) {
 //                          return gs * C - gc * S;
 //                        }));
 //
-// Adding into place, where a kernel can: sum = beta * sum + g B^T, with beta 0 or 1.
+// Adding into place: a value that several ops use gets the sum of the gradients they return. A
+// kernel that can add to what is there, as products in BLAS can, saves a tensor: sum = beta * sum +
+// g B^T.
 //
 //   grad(a, [B](const Tensor& g, Accumulator& into) {
 //     into.add_in_place([&](Tensor& sum, Real beta) { matmul_into(sum, beta, g, transposed(B)); });
 //   })
 //
-// A rule captures Tensors, never Vars. It is dropped at once when its inputs need no gradient, and
-// with it all that it captured. A gradient has its input's shape, or the shape of one of the op's
-// outputs: un-broadcasting that is the engine's work. An undefined Tensor stands for no gradient.
+// A rule captures Tensors, never Vars. It is dropped at once when none of its inputs needs a
+// gradient, and with it all that it captured. A gradient has its input's shape, or the shape of one
+// of the op's outputs: then the engine sums it over the axes along which the input was broadcast.
+// An undefined Tensor stands for no gradient.
 #pragma once
 
 #include <array>
@@ -44,6 +49,9 @@ std::array<Tensor, sizeof...(Gradients)> grads(Gradients&&... g) {
   return {Tensor(std::forward<Gradients>(g))...};
 }
 
+// The rule of one input, and of several.
+template <class F>
+Edge grad(const Var& x, F rule);
 template <class F>
 Edge joint_grad(std::span<const Var> inputs, F rule);
 template <class F>
@@ -51,26 +59,15 @@ Edge joint_grad(std::initializer_list<Var> inputs, F rule) {
   return joint_grad(std::span<const Var>(inputs.begin(), inputs.size()), std::move(rule));
 }
 
-template <class F>
-Edge grad(const Var& x, F rule) {
-  if constexpr (std::invocable<const F&, const Tensor&, Accumulator&>) {
-    Edge edge({&x, 1}, 1);
-    if (!edge.inputs.empty())
-      edge.rule = [rule = std::move(rule)](auto g, auto into) { rule(g[0], *into[0]); };
-    return edge;
-  } else {
-    return joint_grad({&x, 1}, std::move(rule));
-  }
-}
-
-// An op with one output; its edges may be a list that is made at run time, which loses them.
+// An op with one output, from grad(...) and joint_grad(...) for its inputs in order. Their number
+// may be known only at run time: then they are moved out of a list.
 Var record(OpName op, Tensor value, std::span<Edge> edges);
 template <std::same_as<Edge>... Edges>
 Var record(OpName op, Tensor value, Edges... edges) {
   std::array<Edge, sizeof...(edges)> all{std::move(edges)...};
   return record(op, std::move(value), std::span<Edge>(all));
 }
-// An op with several outputs.
+// An op with several outputs, in braces.
 template <std::size_t N, std::same_as<Edge>... Edges>
 std::array<Var, N> record(OpName op, const Tensor (&values)[N], Edges... edges) {
   std::array<Edge, sizeof...(edges)> all{std::move(edges)...};
@@ -100,7 +97,8 @@ Var override_gradient(OpName op, Tensor value, std::initializer_list<Var> inputs
     fail(op, "the rule gives 1 gradient for ", inputs.size(), " inputs; return grads(...)");
   return record(op, std::move(value), joint_grad(inputs, std::move(rule)));
 }
-// Counts known only at run time: rule(std::span<const Tensor> g) returns std::vector<Tensor>.
+// The same for counts that are known only at run time: rule(std::span<const Tensor> g) gets all the
+// gradients and returns a std::vector<Tensor>.
 template <class F>
 std::vector<Var> override_gradient(OpName op, const std::vector<Tensor>& values,
                                    std::span<const Var> inputs, F rule) {
@@ -146,6 +144,18 @@ Edge joint_grad(std::span<const Var> inputs, F rule) {
     }
   };
   return edge;
+}
+
+template <class F>
+Edge grad(const Var& x, F rule) {
+  if constexpr (std::invocable<const F&, const Tensor&, Accumulator&>) {
+    Edge edge({&x, 1}, 1);
+    if (!edge.inputs.empty())
+      edge.rule = [rule = std::move(rule)](auto g, auto into) { rule(g[0], *into[0]); };
+    return edge;
+  } else {
+    return joint_grad({&x, 1}, std::move(rule));
+  }
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -55,8 +55,8 @@ class Shape {
   }
 
  private:
-  // Small sizes have a product below max_size; a negative one is a large number without its sign.
-  // (Sizes behind the last axis are 0: a loop of fixed length is the quicker one.)
+  // Small sizes have a product below max_size. A negative size is a large one when read as
+  // unsigned. (Sizes behind the last axis are 0: a loop of fixed length is the quicker one.)
   bool is_surely_countable() const {
     Index all = 0;
     for (Index size : sizes_) all |= size;

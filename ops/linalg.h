@@ -4,8 +4,8 @@
 // Gradients: Petersen & Pedersen, "The Matrix Cookbook", 2012, eqs. (57), (60).
 #pragma once
 
-#include "backflow/engine/random.h"
 #include "backflow/engine/record.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

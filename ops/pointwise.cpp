@@ -2,7 +2,8 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// Equal sizes and steps merge into one row; a scalar operand has step 0 everywhere.
+// The last axes merge into one row while both operands go on through memory with the same step, 1
+// or, where they repeat, 0.
 BroadcastPlan::BroadcastPlan(const char* op, const Shape& a, const Shape& b)
     : shape(broadcast(op, a, b)) {
   const auto strides_of = [this](const Shape& operand) {
@@ -70,8 +71,9 @@ Var operator-(const Var& a, const Var& b) {
   return record("subtract", a.value() - b.value(), grad(a, pass_on), grad(b, negated));
 }
 
+// The gradient of a factor is the other factor times g: a product again.
 Var operator*(const Var& a, const Var& b) {
-  return pointwise("multiply", a, b, product_of, product_of, product_of);  // other * g
+  return pointwise("multiply", a, b, product_of, product_of, product_of);
 }
 
 Var operator/(const Var& a, const Var& b) {
@@ -190,8 +192,8 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {
   check_defined("where", a.value(), 1);
   check_defined("where", b.value(), 2);
   const Tensor yes = pointwise(condition, [](Real c) { return Real(c != 0); });
-  // Not mask * x, for x may be NaN. What is not chosen becomes -0, the one number that changes no
-  // other when it is added, not even a chosen -0.
+  // A product with a mask would not do, for x may be NaN. What is not chosen becomes -0, the one
+  // number that changes no other when it is added, not even a chosen -0.
   const auto keep = [](Real mask, Real x) { return mask != 0 ? x : Real(-0.0); };
   const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(-0.0) : x; };
   const Tensor y =

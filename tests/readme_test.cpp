@@ -1,10 +1,10 @@
 // The README's examples, as they stand there.
 #include <gtest/gtest.h>
 
-#include "backflow/engine/random.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

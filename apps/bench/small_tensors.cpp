@@ -11,10 +11,10 @@
 #include <cstdlib>
 
 #include "backflow/engine/backward.h"
-#include "backflow/engine/random.h"
 #include "backflow/engine/trace.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
 

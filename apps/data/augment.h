@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
 #include "backflow/ops/gradcheck.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 

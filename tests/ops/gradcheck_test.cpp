@@ -3,8 +3,8 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/random.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/shape.h"
 #include "backflow/tests/check.h"
 

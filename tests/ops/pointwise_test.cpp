@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/random.h"
 #include "backflow/ops/gradcheck.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
