@@ -65,7 +65,7 @@ Var record(OpName op, Tensor value, std::span<Edge> edges);
 template <std::same_as<Edge>... Edges>
 Var record(OpName op, Tensor value, Edges... edges) {
   std::array<Edge, sizeof...(edges)> all{std::move(edges)...};
-  return record(op, std::move(value), std::span<Edge>(all));
+  return record(op, std::move(value), all);
 }
 // An op with several outputs, in braces.
 template <std::size_t N, std::same_as<Edge>... Edges>

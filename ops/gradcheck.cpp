@@ -35,7 +35,7 @@ Projection projected(const Function& f, const std::vector<Var>& inputs, std::uin
       all.squares += std::pow(static_cast<double>(y.value()[i]) * weight[i], 2);
     edges.push_back(grad(y, [weight](const Tensor&) { return weight; }));
   }
-  all.root = record("projection", Tensor(static_cast<Real>(all.value)), std::span<Edge>(edges));
+  all.root = record("projection", Tensor(static_cast<Real>(all.value)), edges);
   return all;
 }
 

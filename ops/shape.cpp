@@ -328,7 +328,7 @@ Var concat(std::span<const Var> parts, int axis) {
     edges.push_back(grad(part, [=](const Tensor& g) { return slice(g, axis, begin, end); }));
     begin = end;
   }
-  return record("concat", concat(values, axis), std::span<Edge>(edges));
+  return record("concat", concat(values, axis), edges);
 }
 
 Var concat(std::initializer_list<Var> parts, int axis) {

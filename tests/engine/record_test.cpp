@@ -132,7 +132,7 @@ TEST(Record, EdgesMayBeAListThatIsMadeAtRunTime) {
   std::vector<Edge> edges;
   for (const Var& x : inputs)
     edges.push_back(grad(x, [X = x.value()](const Tensor& g) { return g * X; }));
-  const Gradients gradients = backward(record("f", Tensor(0), std::span<Edge>(edges)));
+  const Gradients gradients = backward(record("f", Tensor(0), edges));
   EXPECT_EQ(gradients[inputs[0]].item(), 1);
   EXPECT_EQ(gradients[inputs[2]].item(), 3);
 }
