@@ -1,7 +1,12 @@
-// The sweep. Nodes that wait for their turn stand in a map ordered by creation number, newest
-// first. A node's users are all newer than the node, so when its turn comes its gradient is
-// complete: no in-degrees to count, no recursion, no visited marks left in the graph, and nodes
-// that the root does not reach never count. The map is as large as the graph is wide.
+// The sweep walks back from the root, the scalar that is differentiated, to the leaves. It takes
+// one node after another, runs the node's rules on the gradients of its outputs, and adds what they
+// give to the gradients of the nodes it came from.
+//
+// Nodes that wait for their turn, and the gradients added up for them so far, stand in a map
+// ordered by the nodes' numbers, newest first. All ops that used a node's outputs are newer than
+// the node, so when its turn comes its gradients are complete. Nothing counts users, nothing
+// recurses, the graph carries no marks, and nodes that the root does not depend on are never met.
+// The map is as large as the graph is wide.
 #include "backflow/engine/backward.h"
 
 #include <map>
@@ -51,7 +56,7 @@ Tensor checked_seed(const Var& root, Tensor seed) {
   return seed;
 }
 
-// What goes wrong inside of a rule is told with the op that the rule belongs to.
+// An error inside of a rule is thrown on with the name of the op that the rule belongs to.
 void run_rule(const Node& node, const Edge& edge, std::span<const Tensor> g,
               std::span<Accumulator* const> into) try {
   edge.rule(g, into);
@@ -61,15 +66,20 @@ void run_rule(const Node& node, const Edge& edge, std::span<const Tensor> g,
   throw Error(where + " in its rule for backward: " + what);
 }
 
-// Walks back from the root. Calls visit(node, the gradients of its outputs) for each node that the
-// root reaches, once these are complete and before they are handed on; it may take them from a
-// leaf, which hands nothing on.
+void show_gradients(Tracer& tracer, const Node& node, std::span<Accumulator* const> into) {
+  std::vector<Tensor> sums;
+  for (const Accumulator* gradient : into)
+    if (gradient && gradient->sum().defined()) sums.push_back(gradient->sum());
+  tracer.on_backward(node.op, sums);
+}
+
+// Calls visit(node, the gradients of its outputs) for each node that the root depends on, when they
+// are complete and before the rules get them. A leaf has no rules: there visit may move them away.
 template <class Visit>
 void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
   seed = checked_seed(root, std::move(seed));
   Frontier frontier;
   frontier.gradient_of(root.node(), root.output()).add(std::move(seed));
-  Accumulator unwanted;
   std::vector<Tensor> g;
   std::vector<Accumulator*> into;
   while (!frontier.empty()) {
@@ -82,16 +92,17 @@ void sweep(const Var& root, Tensor seed, Graph graph, const Visit& visit) {
     for (Accumulator& output : current.outputs) g.push_back(output.take());
     visit(current.node, g);
     if (node.edges.empty()) continue;
-    node.released = graph == Graph::release;  // from now on: a rule may throw
+    node.released = graph == Graph::release;  // now, since a rule may throw
     for (Edge& edge : node.edges) {
       into.clear();
       int input = edge.first_input;
       for (const Edge::Input& to : edge.inputs) {
-        into.push_back(to.node ? &frontier.gradient_of(to.node, to.output) : &unwanted);
-        into.back()->expect_from(node, input++);
+        into.push_back(to.node ? &frontier.gradient_of(to.node, to.output) : nullptr);
+        if (to.node) into.back()->expect_from(node, input);
+        ++input;
       }
       run_rule(node, edge, g, into);
-      if (Tracer* tracer = Tracer::active()) tracer->on_backward(node.op, into);
+      if (Tracer* tracer = Tracer::active()) show_gradients(*tracer, node, into);
       if (node.released) edge.rule = nullptr;  // frees what the closure captured
     }
     if (node.released) node.edges.clear();

@@ -1,6 +1,6 @@
 // Reverse-mode differentiation: from a scalar back to every leaf it depends on.
 //
-// First-order only: closures compute on Tensors, so the gradients have no history of their own.
+// First-order only: rules compute on Tensors, so the gradients have no history of their own.
 #pragma once
 
 #include <unordered_map>
@@ -9,8 +9,8 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// `release` frees each node's closures as soon as they have run; `keep` allows another backward()
-// through the same history.
+// `release` frees each rule, and the tensors that it captured, as soon as it has run; `keep` allows
+// another backward() through the same history.
 enum class Graph { release, keep };
 
 // What backward() found: the gradient of every leaf that the root depends on.

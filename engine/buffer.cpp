@@ -22,18 +22,9 @@ static std::string gigabytes(Index bytes) {
   return text;
 }
 
-static std::string line_of(Index bytes, const Shape& shape) {
-  std::ostringstream line;
-  line << "[tensor] out of memory: " << gigabytes(bytes) << " asked for the shape " << shape;
-  return line.str();
-}
-
-OutOfMemory::OutOfMemory(Index bytes)
-    : bytes_(bytes), line_("[buffer] out of memory: " + gigabytes(bytes) + " asked for") {}
-OutOfMemory::OutOfMemory(Index bytes, const Shape& of_tensor)
-    : bytes_(bytes), line_(line_of(bytes, of_tensor)) {}
-OutOfMemory::OutOfMemory(Index bytes, const std::string& what)
-    : bytes_(bytes), line_("[blas] out of memory: " + gigabytes(bytes) + " asked for " + what) {}
+OutOfMemory::OutOfMemory(Index bytes, const std::string& where, const std::string& what)
+    : bytes_(bytes),
+      line_("[" + where + "] out of memory: " + gigabytes(bytes) + " asked for " + what) {}
 
 struct alignas(64) Buffer::Header {
   std::atomic<Index> handles{1};
@@ -144,7 +135,7 @@ class BufferPool {
       release_all();
       block = std::aligned_alloc(64, bytes);
     }
-    if (!block) throw OutOfMemory(bytes);
+    if (!block) throw OutOfMemory(bytes, "buffer", "a block");
     ++sizes.blocks;
     ++use_.system_allocations;
     auto* header = new (block) Buffer::Header;
@@ -211,57 +202,6 @@ Buffer::~Buffer() {
 }
 
 bool Buffer::shared() const { return header_->handles.load(std::memory_order_acquire) > 1; }
-
-namespace {
-
-struct WorkspaceBlock {
-  struct Free {
-    void operator()(Real* p) const { std::free(p); }
-  };
-  std::unique_ptr<Real, Free> data;
-  Index bytes = 0;
-
-  void grow_to(Index wanted) {
-    if (bytes >= wanted) return;
-    data.reset(static_cast<Real*>(std::aligned_alloc(64, wanted)));
-    bytes = data ? wanted : 0;
-    if (!data) throw std::bad_alloc();
-  }
-};
-
-// What a thread keeps ends with it, while its last destructors may still compute.
-constinit thread_local bool workspaces_ended = false;
-struct ThreadsWorkspaces {
-  std::vector<WorkspaceBlock> blocks;
-  std::size_t in_use = 0;
-  ~ThreadsWorkspaces() { workspaces_ended = true; }
-};
-thread_local ThreadsWorkspaces workspaces;
-
-}  // namespace
-
-Workspace::Workspace(Index count) : kept_(!workspaces_ended) {
-  const Index bytes = rounded_up(static_cast<Index>(sizeof(Real)) * std::max<Index>(count, 1));
-  if (!kept_) {
-    WorkspaceBlock block;
-    block.grow_to(bytes);
-    data_ = block.data.release();
-    return;
-  }
-  if (workspaces.in_use == workspaces.blocks.size()) workspaces.blocks.emplace_back();
-  WorkspaceBlock& block = workspaces.blocks[workspaces.in_use];
-  block.grow_to(bytes);
-  data_ = block.data.get();
-  ++workspaces.in_use;
-}
-
-Workspace::~Workspace() {
-  if (kept_) {
-    --workspaces.in_use;
-  } else {
-    std::free(data_);
-  }
-}
 
 MemoryUse memory_use() { return BufferPool::instance().use(); }
 void reset_peak_bytes() { BufferPool::instance().reset_peak(); }

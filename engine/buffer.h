@@ -18,9 +18,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // The system has no memory for a buffer. No Error, since no call is wrong; what() is one line too.
 class OutOfMemory : public std::bad_alloc {
  public:
-  explicit OutOfMemory(Index bytes);                  // "[buffer] out of memory: 8.0 GB asked for"
-  OutOfMemory(Index bytes, const Shape& of_tensor);   // "[tensor] ... asked for the shape (2, 3)"
-  OutOfMemory(Index bytes, const std::string& what);  // "[blas] ... asked for the products of ..."
+  // "[where] out of memory: 8.0 GB asked for what".
+  OutOfMemory(Index bytes, const std::string& where, const std::string& what);
   Index bytes() const { return bytes_; }
   const char* what() const noexcept override { return line_.what(); }
 
@@ -54,23 +53,6 @@ class Buffer {
   static constexpr std::size_t header_bytes = 64;
   friend class BufferPool;
   Header* header_ = nullptr;
-};
-
-// Uninitialised, 64-byte aligned memory that a task needs while it runs. It belongs to the thread,
-// which finds it in its own cache, and keeps it for the next task until the thread ends. Those of a
-// thread end in the reverse order of their beginning, as variables do. No part of memory_use().
-// Works in the destructors of statics, too: memory that no thread keeps any more is freed at once.
-class Workspace {
- public:
-  explicit Workspace(Index count);
-  ~Workspace();
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
-  Real* data() const { return data_; }
-
- private:
-  Real* data_;
-  bool kept_;  // by the thread
 };
 
 struct MemoryUse {

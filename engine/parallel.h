@@ -14,12 +14,12 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// So many threads from now on, the calling one among them. Waits until the pool is idle. Fails
-// below 1, inside of a chunk, and when the system does not start so many; then the old number still
-// works.
+// From now on `count` threads compute, the calling one among them. Waits until the pool is idle.
+// Fails below 1, inside of a chunk, and when the system does not start so many; then the number
+// stays what it was.
 void set_threads(int count);
-// At first as many processors as this process may use (engine/processors.h), or as many threads as
-// the system starts.
+// How many there are: at first as many as the processors that this process may use
+// (engine/processors.h), or as many as the system starts.
 int threads();
 
 // A chunk of a pointwise kernel: long enough to pay for waking a thread, short enough for a cache.
@@ -59,6 +59,21 @@ void for_each_element(Index n, const F& f) {
   parallel_for(n, elements_per_chunk, [&f](Index k, Index end) {
     for (const F copy = f; k < end; ++k) copy(k);
   });
+}
+
+// term(0) + ... + term(n - 1) in double, on this thread. The terms are added up in sixteen
+// independent sums, so that the loop can use vector instructions, in an order that depends on n
+// alone.
+template <class Term>
+double sum_in_lanes(Index n, const Term& term) {
+  constexpr Index lanes = 16;
+  double sums[lanes] = {}, total = 0;
+  Index i = 0;
+  for (; i + lanes <= n; i += lanes)
+    for (Index k = 0; k < lanes; ++k) sums[k] += static_cast<double>(term(i + k));
+  for (Index k = 0; i + k < n; ++k) sums[k] += static_cast<double>(term(i + k));
+  for (double sum : sums) total += sum;
+  return total;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,9 +4,8 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
-#include <optional>
+#include <sstream>
 #include <thread>
-#include <vector>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -18,22 +17,20 @@ namespace {
 constexpr double unlimited = std::numeric_limits<double>::infinity();
 
 // "150000 100000" is 1.5 processors, "max 100000" no limit; so is all that is not two such numbers.
-double ratio(std::istream&& quota, std::istream&& period) {
+double ratio(std::istream& quota, std::istream& period) {
   double allowed = 0, of = 0;
   if (!(quota >> allowed) || !(period >> of) || !(allowed > 0) || !(of > 0)) return unlimited;
   return allowed / of;
 }
 
 double quota_v2(const std::string& group) {
-  std::ifstream file(group + "/cpu.max");
-  std::string quota, period;
-  file >> quota >> period;
-  return ratio(std::istringstream(quota), std::istringstream(period));
+  std::ifstream both(group + "/cpu.max");
+  return ratio(both, both);
 }
 
 double quota_v1(const std::string& group) {
-  return ratio(std::ifstream(group + "/cpu.cfs_quota_us"),
-               std::ifstream(group + "/cpu.cfs_period_us"));
+  std::ifstream quota(group + "/cpu.cfs_quota_us"), period(group + "/cpu.cfs_period_us");
+  return ratio(quota, period);
 }
 
 // The least quota of `path` below `mount` and of what is above it, the mount itself included.
@@ -46,20 +43,6 @@ double least_on_the_way_up(const std::string& mount, std::string path, const Quo
     if (parent == std::string::npos) return least;
     path.resize(parent);
   }
-}
-
-// A line of /proc/self/cgroup: "4:cpu,cpuacct:/some/group" of v1, "0::/some/group" of v2.
-struct Membership {
-  std::string controllers, path;
-};
-std::optional<Membership> parse_membership(const std::string& line) {
-  const std::size_t first = line.find(':');
-  const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-  if (second == std::string::npos) return {};
-  std::string path = line.substr(second + 1);
-  while (!path.empty() && path.back() == '/') path.pop_back();
-  if (!path.empty() && path.front() != '/') return {};
-  return Membership{line.substr(first + 1, second - first - 1), path};
 }
 
 int processors_of_this_thread() {
@@ -78,14 +61,17 @@ int processors_of_this_thread() {
 
 }  // namespace
 
+// A line of /proc/self/cgroup is "4:cpu,cpuacct:/some/group" of v1, "0::/some/group" of v2.
 double cgroup_quota(const std::string& root) {
   double least = unlimited;
   std::ifstream memberships(root + "/proc/self/cgroup");
   const std::string mount = root + "/sys/fs/cgroup";
   for (std::string line; std::getline(memberships, line);) {
-    const auto membership = parse_membership(line);
-    if (!membership) continue;
-    const auto& [controllers, path] = *membership;
+    std::istringstream parts(line);
+    std::string number, controllers, path;
+    std::getline(std::getline(std::getline(parts, number, ':'), controllers, ':'), path);
+    if (!parts || path.front() != '/') continue;
+    while (path.ends_with('/')) path.pop_back();
     if (controllers.empty()) {
       for (const char* place : {"", "/unified"})  // the second where v1 has the first
         least = std::min(least, least_on_the_way_up(mount + place, path, quota_v2));

@@ -44,7 +44,7 @@ void Accumulator::check_contribution(const Shape& g) const {
 }
 
 void Accumulator::add(Tensor g) {
-  if (!wanted_ || !g.defined()) return;
+  if (!g.defined()) return;
   if (!(g.shape() == shape_)) {
     if (op_) check_contribution(g.shape());
     g = sum_to(g, shape_);
@@ -67,63 +67,60 @@ Var Var::leaf(Tensor value) {
   return {std::move(value), std::move(node), 0};
 }
 
-static void check_output(OpName op, const Tensor& value, std::size_t output) {
-  if (!value.defined()) fail(op, "output ", output, " is undefined: it has no values");
+Edge::Edge(std::span<const Var> of, int takes)
+    : input_count(static_cast<int>(of.size())), takes(takes) {
+  bool needed = false;
+  for (const Var& x : of) {
+    needed |= x.requires_grad();
+    if (!x.value().defined()) undefined = static_cast<int>(&x - of.data());
+  }
+  if (!needed || !grad_enabled()) return;
+  for (const Var& x : of) inputs.push_back({x.node(), x.output()});
 }
 
-Var record_node(OpName op, Tensor value, std::vector<Edge> edges) {
-  check_output(op, value, 0);
-  if (Tracer* tracer = Tracer::active()) tracer->on_forward(op, {&value, 1});
-  if (edges.empty()) return value;
-  auto node = std::make_shared<Node>(op, value.shape(), std::move(edges));
+static void check_edge(OpName op, const Edge& edge, std::size_t outputs) {
+  if (edge.undefined >= 0)
+    fail(op, "input ", edge.first_input + edge.undefined, " is undefined: it has no values");
+  if (edge.takes != Edge::any && edge.takes != static_cast<int>(outputs))
+    fail(op, "the rule for input ", edge.first_input, " takes ", edge.takes,
+         " gradients, but the op has ", outputs, " outputs, and so many gradients");
+}
+
+NodePtr make_node(OpName op, std::span<const Tensor> outputs, std::span<Edge> edges) {
+  int input = 0;
+  std::size_t needed = 0;
+  for (Edge& edge : edges) {
+    edge.first_input = std::exchange(input, input + edge.input_count);
+    check_edge(op, edge, outputs.size());
+    needed += !edge.inputs.empty();
+  }
+  Few<Shape> shapes;
+  for (const Tensor& value : outputs) {
+    if (!value.defined()) fail(op, "output ", shapes.size(), " is undefined: it has no values");
+    shapes.push_back(value.shape());
+  }
+  if (Tracer* tracer = Tracer::active()) tracer->on_forward(op, outputs);
+  if (needed == 0) return nullptr;
+  std::vector<Edge> kept;
+  kept.reserve(needed);
+  for (Edge& edge : edges)
+    if (!edge.inputs.empty()) kept.push_back(std::move(edge));
+  return std::make_shared<Node>(op, std::move(shapes), std::move(kept));
+}
+
+Var record(OpName op, Tensor value, std::span<Edge> edges) {
+  NodePtr node = make_node(op, {&value, 1}, edges);
   return {std::move(value), std::move(node), 0};
 }
 
-std::vector<Var> record_node(OpName op, std::vector<Tensor> values, std::vector<Edge> edges) {
-  for (std::size_t i = 0; i < values.size(); ++i) check_output(op, values[i], i);
-  if (Tracer* tracer = Tracer::active()) tracer->on_forward(op, values);
-  NodePtr node;
-  if (!edges.empty()) {
-    Few<Shape> shapes;
-    for (const Tensor& value : values) shapes.push_back(value.shape());
-    node = std::make_shared<Node>(op, std::move(shapes), std::move(edges));
-  }
-  std::vector<Var> vars;
-  vars.reserve(values.size());
-  for (Tensor& value : values) {
-    const int output = static_cast<int>(vars.size());
-    vars.push_back(Var(std::move(value), node, output));
-  }
-  return vars;
-}
-
-Edge make_edge(std::span<const Var> inputs) {
-  Edge edge;
-  edge.input_count = static_cast<int>(inputs.size());
-  bool needed = false;
-  for (const Var& x : inputs) {
-    needed |= x.requires_grad();
-    if (!x.value().defined()) edge.undefined = static_cast<int>(&x - inputs.data());
-  }
-  if (!needed || !grad_enabled()) return edge;
-  for (const Var& x : inputs) edge.inputs.push_back({x.node(), x.output()});
-  return edge;
-}
-
-void fail_edge(OpName op, const Edge& edge, std::size_t outputs) {
-  if (edge.undefined >= 0)
-    fail(op, "input ", edge.first_input + edge.undefined, " is undefined: it has no values");
-  fail(op, "the rule for input ", edge.first_input, " takes ", edge.takes,
-       " gradients, but the op has ", outputs, " outputs, and so many gradients");
-}
-
 void add_gradients(std::span<const Tensor> g, std::span<Accumulator* const> into) {
-  if (g.size() != into.size()) {
-    const Node* op = into.empty() ? nullptr : into[0]->expected_from();
-    fail(op ? std::string(op->op.text()) : "backward", "the rule gave ", g.size(),
-         " gradients for ", into.size(), " inputs");
+  for (std::size_t i = 0; i < into.size(); ++i) {
+    if (!into[i]) continue;  // it needs no gradient
+    if (g.size() != into.size())
+      fail(into[i]->expected_from().op, "the rule gave ", g.size(), " gradients for ", into.size(),
+           " inputs");
+    into[i]->add(g[i]);
   }
-  for (std::size_t i = 0; i < into.size(); ++i) into[i]->add(g[i]);
 }
 
 static thread_local bool recording = true;

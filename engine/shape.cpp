@@ -28,13 +28,9 @@ void Shape::check_product() const {
   fail("shape", *this, " is beyond any memory, expected at most ", max_size, " elements");
 }
 
-void Shape::fail_no_axis(const char* op, int axis) const {
-  fail(op, "no axis ", axis, " in the shape ", *this);
-}
-
 int Shape::axis(const char* op, int axis) const {
   const int counted = axis < 0 ? axis + rank_ : axis;
-  if (counted < 0 || counted >= rank_) fail_no_axis(op, axis);
+  if (counted < 0 || counted >= rank_) fail(op, "no axis ", axis, " in the shape ", *this);
   return counted;
 }
 

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <initializer_list>
 #include <ostream>
 
@@ -46,12 +45,7 @@ class Shape {
   const Index* begin() const { return sizes_.data(); }
   const Index* end() const { return sizes_.data() + rank_; }
   // The size of an axis; fails when there is no such axis.
-  Index size(int axis) const {
-    const int counted = axis < 0 ? axis + rank_ : axis;
-    if (counted < 0 || counted >= rank_) [[unlikely]]
-      fail_no_axis("size", axis);
-    return sizes_[counted];
-  }
+  Index size(int axis) const { return sizes_[this->axis("size", axis)]; }
   void push_back(Index size);
   // An axis in 0..rank-1; fails with the op's name when there is no such axis.
   int axis(const char* op, int axis) const;
@@ -61,22 +55,15 @@ class Shape {
   }
 
  private:
-  // Small sizes have a product below max_size, and so have those of few bits together. A negative
-  // one has 64. (Sizes behind the last axis are 0: a loop of fixed length is the quicker one.)
+  // Small sizes have a product below max_size. A negative size is a large one when read as
+  // unsigned. (Sizes behind the last axis are 0: a loop of fixed length is the quicker one.)
   bool is_surely_countable() const {
     Index all = 0;
     for (Index size : sizes_) all |= size;
-    if (static_cast<std::uint64_t>(all) < 512) return true;
-    constexpr auto bits_of = [](Index size) {
-      return static_cast<int>(std::bit_width(static_cast<std::uint64_t>(size)));
-    };
-    int bits = 0;
-    for (Index size : *this) bits += bits_of(size);
-    return bits < bits_of(max_size);
+    return static_cast<std::uint64_t>(all) < 512;
   }
   bool is_countable() const;
   void check_product() const;
-  [[noreturn]] void fail_no_axis(const char* op, int axis) const;
 
   std::array<Index, max_rank> sizes_{};
   int rank_ = 0;

@@ -12,7 +12,9 @@ static Buffer buffer_for(const Shape& shape) {
   try {
     return Buffer(shape.size());
   } catch (const OutOfMemory& error) {
-    throw OutOfMemory(error.bytes(), shape);
+    std::ostringstream what;
+    what << "the shape " << shape;
+    throw OutOfMemory(error.bytes(), "tensor", what.str());
   }
 }
 

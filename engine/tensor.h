@@ -1,7 +1,8 @@
 // A value: a shape over a shared, pooled buffer of Reals, contiguous and row-major.
 //
-// Copying a Tensor copies a handle. Whoever wants to write asks for mutable_data(), which copies
-// the values first if anybody else holds them: so a Tensor behaves as a value. No graph in here.
+// Copying a Tensor copies a handle to the buffer. Whoever wants to write asks for mutable_data(),
+// which copies the values first if another handle sees them: so a Tensor behaves as a value. It
+// knows nothing of gradients; a value that can be differentiated is a Var (var.h).
 #pragma once
 
 #include <vector>
@@ -51,24 +52,10 @@ class Tensor {
   Buffer buffer_;
 };
 
-// What the engine itself needs to know of arithmetic; every other kernel stands beside its op.
+// The arithmetic that adding up gradients needs; every other kernel stands beside its op in ops/.
 Tensor add(const Tensor& a, const Tensor& b);        // equal shapes
 void add_into(Tensor& sum, const Tensor& x);         // sum += x, equal shapes
-Tensor sum_to(const Tensor& x, const Shape& shape);  // undoes broadcasting from `shape`
+Tensor sum_to(const Tensor& x, const Shape& shape);  // sums what broadcasting `shape` had repeated
 bool all_finite(const Tensor& x);
-
-// term(0) + ... + term(n - 1) in double, on this thread: in sixteen independent sums, so that the
-// loop can use vector instructions. The order depends on n alone.
-template <class Term>
-double sum_in_lanes(Index n, const Term& term) {
-  constexpr Index lanes = 16;
-  double sums[lanes] = {}, total = 0;
-  Index i = 0;
-  for (; i + lanes <= n; i += lanes)
-    for (Index k = 0; k < lanes; ++k) sums[k] += static_cast<double>(term(i + k));
-  for (Index k = 0; i + k < n; ++k) sums[k] += static_cast<double>(term(i + k));
-  for (double sum : sums) total += sum;
-  return total;
-}
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,6 +1,5 @@
 #include "backflow/engine/trace.h"
 
-#include <algorithm>
 #include <unordered_set>
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -16,55 +15,17 @@ void trace_work(const char* what) {
 }
 
 void FirstNonFinite::on_forward(const char* op, std::span<const Tensor> values) {
-  if (found_) return;
-  for (const Tensor& value : values)
-    if (!all_finite(value)) found_ = std::string("the value of '") + op + "'";
+  look(op, "the value of '", values);
 }
 
-void FirstNonFinite::on_backward(const char* op, std::span<Accumulator* const> into) {
-  if (found_) return;
-  for (const Accumulator* gradient : into)
-    if (gradient->sum().defined() && !all_finite(gradient->sum()))
-      found_ = std::string("a gradient computed by '") + op + "'";
+void FirstNonFinite::on_backward(const char* op, std::span<const Tensor> gradients) {
+  look(op, "a gradient computed by '", gradients);
 }
 
-double Profile::seconds() const {
-  double total = 0;
-  for (const auto& [key, cost] : costs) total += cost.seconds;
-  return total;
+void FirstNonFinite::look(const char* op, const char* what, std::span<const Tensor> all) {
+  for (const Tensor& x : all)
+    if (!found_ && !all_finite(x)) found_ = std::string(what) + op + "'";
 }
-
-std::vector<std::pair<Profile::Key, Profile::Cost>> Profile::slowest_first() const {
-  std::vector<std::pair<Key, Cost>> all(costs.begin(), costs.end());
-  std::stable_sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
-    return a.second.seconds > b.second.seconds;
-  });
-  return all;
-}
-
-void Profiler::add(const char* op, const char* phase, Index reals) {
-  const auto now = Clock::now();
-  Profile::Cost& cost = profile_.costs[{op, phase}];
-  ++cost.calls;
-  cost.seconds += std::chrono::duration<double>(now - last_).count();
-  cost.bytes += reals * static_cast<Index>(sizeof(Real));
-  last_ = now;
-}
-
-void Profiler::on_forward(const char* op, std::span<const Tensor> values) {
-  Index reals = 0;
-  for (const Tensor& value : values) reals += value.size();
-  add(op, "forward", reals);
-}
-
-void Profiler::on_backward(const char* op, std::span<Accumulator* const> into) {
-  Index reals = 0;
-  for (const Accumulator* gradient : into)
-    if (gradient->sum().defined()) reals += gradient->sum().size();
-  add(op, "backward", reals);
-}
-
-void Profiler::on_work(const char* what) { add(what, "", 0); }
 
 std::string to_dot(const Var& root) {
   std::ostringstream dot;

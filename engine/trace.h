@@ -1,9 +1,7 @@
-// Looking at a running graph: who computed what, how long it took, which value went bad first, and
-// a drawing.
+// Looking at a running graph: who computed what, which value went bad first, and a drawing. (Where
+// the time goes: apps/train/profile.h.)
 #pragma once
 
-#include <chrono>
-#include <map>
 #include <optional>
 #include <string>
 
@@ -21,8 +19,8 @@ class Tracer {
   static Tracer* active();
 
   virtual void on_forward(const char* op, std::span<const Tensor> values) = 0;
-  // After one rule of a node ran: `into` are the accumulators that it added to.
-  virtual void on_backward(const char* op, std::span<Accumulator* const> into) = 0;
+  // One rule of the op ran: these are the gradients that it added to, with all that others added.
+  virtual void on_backward(const char* op, std::span<const Tensor> gradients) = 0;
   // Something outside of the graph is done, such as a factorization or the optimizer's step.
   virtual void on_work(const char* /*what*/) {}
 
@@ -38,48 +36,14 @@ void trace_work(const char* what);
 class FirstNonFinite : public Tracer {
  public:
   void on_forward(const char* op, std::span<const Tensor> values) override;
-  void on_backward(const char* op, std::span<Accumulator* const> into) override;
+  void on_backward(const char* op, std::span<const Tensor> gradients) override;
   // "the value of 'exp'" or "a gradient computed by 'exp'".
   const std::optional<std::string>& found() const { return found_; }
 
  private:
+  void look(const char* op, const char* what, std::span<const Tensor> all);
+
   std::optional<std::string> found_;
-};
-
-// Where the time of a program goes.
-struct Profile {
-  struct Key {
-    std::string op;
-    std::string phase;  // "forward", "backward", or "" for work outside of the graph
-    auto operator<=>(const Key&) const = default;
-  };
-  struct Cost {
-    Index calls = 0;  // ops, or rules of backward
-    double seconds = 0;
-    Index bytes = 0;  // of the values, or of the gradients that were added to
-  };
-  std::map<Key, Cost> costs;
-
-  double seconds() const;  // of all
-  std::vector<std::pair<Key, Cost>> slowest_first() const;
-};
-
-// Adds to a profile while it is alive. The time since the event before belongs to the op that an
-// event names, so that the costs add up to the whole. Ops that are written with other ops count by
-// their parts, and what a flow computes on Tensors counts to the op that it records next.
-class Profiler : public Tracer {
- public:
-  explicit Profiler(Profile& into) : profile_(into), last_(Clock::now()) {}
-  void on_forward(const char* op, std::span<const Tensor> values) override;
-  void on_backward(const char* op, std::span<Accumulator* const> into) override;
-  void on_work(const char* what) override;
-
- private:
-  using Clock = std::chrono::steady_clock;
-  void add(const char* op, const char* phase, Index reals);
-
-  Profile& profile_;
-  Clock::time_point last_;
 };
 
 // The history of a Var for Graphviz: `dot -Tpng`. Leaves are boxes, arrows follow the data.

@@ -1,7 +1,13 @@
 // A differentiable value: a Tensor and, if it has a history, a handle to a node of the graph.
 //
-// The node knows the op's name, when it was made, and its edges; it does not hold the value. So an
-// activation lives exactly as long as a backward closure or a user needs it. Vars are immutable.
+// An op on Vars computes its value at once, and leaves a node: how its output came about. The node
+// leads to the nodes of the op's inputs, and so on back to the leaves, which came from no op:
+// inputs and parameters that gradients are wanted for. All this is the Var's history. A Var without
+// one is a constant, and no gradient flows into it.
+//
+// The node holds the op's name, its number and its edges to other nodes (node.h), but not the
+// value: an activation lives exactly as long as a rule for a gradient or a user needs it. Vars are
+// immutable.
 #pragma once
 
 #include <memory>
@@ -11,9 +17,7 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-struct Edge;
-struct Node;
-class OpName;
+struct Node;  // engine/node.h
 using NodePtr = std::shared_ptr<Node>;
 
 class Var {
@@ -21,9 +25,13 @@ class Var {
   Var() = default;
   Var(Tensor value) : value_(std::move(value)) {}  // a constant
   Var(Real value) : value_(value) {}               // a constant scalar
+  // Output number `output` of the op that left the node, or a constant if the node is null. Only
+  // record() calls this.
+  Var(Tensor value, NodePtr node, int output)
+      : value_(std::move(value)), node_(std::move(node)), output_(output) {}
 
-  // The start of a history: backward() reports the gradient of each leaf it reaches. Fails for an
-  // undefined Tensor.
+  // A leaf, where a history starts: backward() reports the gradient of each one that it reaches.
+  // Fails for an undefined Tensor.
   static Var leaf(Tensor value);
 
   const Tensor& value() const { return value_; }
@@ -40,13 +48,7 @@ class Var {
   int output() const { return output_; }  // which of the node's outputs this is
 
  private:
-  friend Var record_node(OpName op, Tensor value, std::vector<Edge> edges);
-  friend std::vector<Var> record_node(OpName op, std::vector<Tensor> values,
-                                      std::vector<Edge> edges);
   friend class Parameter;
-  Var(Tensor value, NodePtr node, int output)
-      : value_(std::move(value)), node_(std::move(node)), output_(output) {}
-
   Tensor value_;
   NodePtr node_;
   int output_ = 0;

@@ -20,8 +20,8 @@
 #include <optional>
 
 #include "backflow/engine/module.h"
-#include "backflow/engine/random.h"
 #include "backflow/engine/record.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -79,7 +79,7 @@ void make_buffers(Index wanted, Index busy) {
   if (wanted <= buffers_there_are) return;
   const Index missing = std::min(wanted, wanted + busy - buffers_there_are);
   if (!system_has(missing))
-    throw OutOfMemory(missing * bytes_per_buffer,
+    throw OutOfMemory(missing * bytes_per_buffer, "blas",
                       "the products of " + std::to_string(wanted) + " threads");
   take_at_once(wanted);
   buffers_there_are = wanted;

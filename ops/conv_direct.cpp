@@ -6,6 +6,7 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/conv_kernels.h"
+#include "backflow/ops/workspace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -5,6 +5,7 @@
 #include "backflow/ops/conv_kernels.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/shape.h"
+#include "backflow/ops/workspace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "backflow/engine/record.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -13,6 +13,8 @@ MatrixView view(const Operand<Tensor>& x) {
   return x.is_transposed ? transposed(stored) : stored;
 }
 
+Operand<Tensor> flipped(const Operand<Tensor>& x) { return {x.value, !x.is_transposed}; }
+
 // Tiles at most 200 wide keep OpenBLAS within 3% of its rate on whole matrices; an even number of
 // equal ones keeps two threads busy to the end. Small products are not worth a second thread.
 Index tile_width(Index length, double flop) {
@@ -87,29 +89,32 @@ Tensor matmul(const Operand<Tensor>& a, const Operand<Tensor>& b) {
   return out;
 }
 
-// C = op(A) op(B): d op(A) = g op(B)^T and d op(B) = op(A)^T g, added into place by BLAS.
+// For C = A B, each read as it is or transposed, dA = g B^T and dB = A^T g: kernels of BLAS add
+// them into place. A gradient belongs to the matrix as it is stored, so that of a transposed
+// operand is transposed: (p q)^T = q^T p^T.
+static void add_product(Accumulator& into, bool transpose, const Operand<Tensor>& p,
+                        const Operand<Tensor>& q) {
+  into.add_in_place([&](Tensor& sum, Real beta) {
+    transpose ? matmul_into(sum, beta, flipped(q), flipped(p)) : matmul_into(sum, beta, p, q);
+  });
+}
+
 Var matmul(const Operand<Var>& a, const Operand<Var>& b) {
   const Operand<Tensor> A{a.value.value(), a.is_transposed}, B{b.value.value(), b.is_transposed};
-  const auto flipped = [](const Operand<Tensor>& x) {
-    return Operand<Tensor>{x.value, !x.is_transposed};
-  };
-  const auto product_into = [](Accumulator& into, bool swap, const Operand<Tensor>& p,
-                               const Operand<Tensor>& q) {
-    into.add_product([&](Tensor& sum, Real beta) {
-      if (swap) {
-        matmul_into(sum, beta, Operand<Tensor>{q.value, !q.is_transposed},
-                    Operand<Tensor>{p.value, !p.is_transposed});
-      } else {
-        matmul_into(sum, beta, p, q);
-      }
-    });
-  };
   return record(
       "matmul", matmul(A, B),
-      grad(a.value, [product_into, swap = A.is_transposed, Bt = flipped(B)](
-                        const Tensor& g, Accumulator& into) { product_into(into, swap, g, Bt); }),
-      grad(b.value, [product_into, swap = B.is_transposed, At = flipped(A)](
-                        const Tensor& g, Accumulator& into) { product_into(into, swap, At, g); }));
+      grad(a.value, [swap = A.is_transposed, Bt = flipped(B)](
+                        const Tensor& g, Accumulator& into) { add_product(into, swap, g, Bt); }),
+      grad(b.value, [swap = B.is_transposed, At = flipped(A)](const Tensor& g, Accumulator& into) {
+        add_product(into, swap, At, g);
+      }));
+}
+
+Var matmul(const Operand<Var>& a, const Operand<Tensor>& b) {
+  return matmul(a, Operand<Var>(b.value, b.is_transposed));
+}
+Var matmul(const Operand<Tensor>& a, const Operand<Var>& b) {
+  return matmul(Operand<Var>(a.value, a.is_transposed), b);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -25,6 +25,8 @@ inline Operand<Var> transposed(const Var& x) { return {x, true}; }
 // (m, k) x (k, n) -> (m, n); 2 m n k flop.
 Tensor matmul(const Operand<Tensor>& a, const Operand<Tensor>& b);
 Var matmul(const Operand<Var>& a, const Operand<Var>& b);
+Var matmul(const Operand<Var>& a, const Operand<Tensor>& b);  // a Tensor is a constant
+Var matmul(const Operand<Tensor>& a, const Operand<Var>& b);
 
 // out = beta * out + a b, in place; beta is 0 (out may be uninitialised) or 1.
 void matmul_into(Tensor& out, Real beta, const Operand<Tensor>& a, const Operand<Tensor>& b);

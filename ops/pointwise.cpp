@@ -4,7 +4,8 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// Equal sizes and steps merge into one row; a scalar operand has step 0 everywhere.
+// The last axes merge into one row while both operands go on through memory with the same step, 1
+// or, where they repeat, 0.
 BroadcastPlan::BroadcastPlan(const char* op, const Shape& a, const Shape& b)
     : shape(broadcast(op, a, b)) {
   const Strides full_a = broadcast_strides(a, shape), full_b = broadcast_strides(b, shape);
@@ -41,12 +42,13 @@ Tensor operator+(const Tensor& a, const Tensor& b) {
 Tensor operator-(const Tensor& a, const Tensor& b) {
   return pointwise("subtract", a, b, [](Real a, Real b) { return a - b; });
 }
+static constexpr auto product_of = [](Real a, Real b) { return a * b; };
+static constexpr auto ratio_of = [](Real a, Real b) { return a / b; };
+
 Tensor operator*(const Tensor& a, const Tensor& b) {
-  return pointwise("multiply", a, b, [](Real a, Real b) { return a * b; });
+  return pointwise("multiply", a, b, product_of);
 }
-Tensor operator/(const Tensor& a, const Tensor& b) {
-  return pointwise("divide", a, b, [](Real a, Real b) { return a / b; });
-}
+Tensor operator/(const Tensor& a, const Tensor& b) { return pointwise("divide", a, b, ratio_of); }
 Tensor operator-(const Tensor& x) {
   return pointwise(x, [](Real x) { return -x; });
 }
@@ -62,16 +64,15 @@ Var operator-(const Var& a, const Var& b) {
   return record("subtract", a.value() - b.value(), grad(a, pass_on), grad(b, negated));
 }
 
+// The gradient of a factor is the other factor times g: a product again.
 Var operator*(const Var& a, const Var& b) {
-  const Tensor A = a.value(), B = b.value();
-  return record("multiply", A * B, grad(a, [B](const Tensor& g) { return g * B; }),
-                grad(b, [A](const Tensor& g) { return g * A; }));
+  return pointwise("multiply", a, b, product_of, product_of, product_of);
 }
 
 Var operator/(const Var& a, const Var& b) {
-  const Tensor B = b.value(), y = a.value() / B;
-  return record("divide", y, grad(a, [B](const Tensor& g) { return g / B; }),
-                grad(b, [B, y](const Tensor& g) { return -(g * y / B); }));
+  return pointwise(
+      "divide", a, b, ratio_of, [](Real b, Real g) { return g / b; },
+      [](Real a, Real b, Real g) { return -(g * (a / b) / b); });
 }
 
 Var operator-(const Var& x) {
@@ -184,8 +185,8 @@ Var where(const Tensor& condition, const Var& a, const Var& b) {
   check_defined("where", a.value(), 1);
   check_defined("where", b.value(), 2);
   const Tensor yes = pointwise(condition, [](Real c) { return Real(c != 0); });
-  // Not mask * x, for x may be NaN. What is not chosen becomes -0, the one number that changes no
-  // other when it is added, not even a chosen -0.
+  // A product with a mask would not do, for x may be NaN. What is not chosen becomes -0, the one
+  // number that changes no other when it is added, not even a chosen -0.
   const auto keep = [](Real mask, Real x) { return mask != 0 ? x : Real(-0.0); };
   const auto drop = [](Real mask, Real x) { return mask != 0 ? Real(-0.0) : x; };
   const Tensor y =

@@ -1,11 +1,17 @@
-// Ops that treat each element alike, and the two-line way to write a new one:
+// Ops that treat each element alike, and the short way to write a new one:
 //
 //   Var exp(const Var& x) {
 //     return pointwise("exp", x, [](Real x) { return std::exp(x); },
 //                                from_output([](Real y, Real g) { return g * y; }));
 //   }
 //
-// Binary ops broadcast like NumPy's.
+// Binary ops broadcast like NumPy's, and each input has its gradient:
+//
+//   Var hypot(const Var& a, const Var& b) {
+//     return pointwise("hypot", a, b, [](Real a, Real b) { return std::hypot(a, b); },
+//                      [](Real a, Real b, Real g) { return g * a / std::hypot(a, b); },
+//                      [](Real a, Real b, Real g) { return g * b / std::hypot(a, b); });
+//   }
 #pragma once
 
 #include <cmath>
@@ -50,28 +56,22 @@ struct BroadcastPlan {
   Strides strides_a_{}, strides_b_{};
 };
 
-template <class F>
-Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, F f) {
-  check_defined(op, a, 0);
-  check_defined(op, b, 1);
-  const BroadcastPlan plan(op, a.shape(), b.shape());
-  Tensor out = Tensor::empty(plan.shape);
-  if (out.size() == 0) return out;
-  Real* y = out.mutable_data();
-  const auto run = [f](Real* y, const Real* p, const Real* q, Index n, auto step_a, auto step_b) {
-    for (Index i = 0; i < n; ++i) y[i] = f(p[i * step_a], q[i * step_b]);
-  };
+// Calls body(i, p, q, n, step_p, step_q) for rows of the result: n elements from number i on, made
+// of p[0], p[step_p], ... and q[0], q[step_q], ... The steps are constants, for loops to vectorize.
+template <class Body>
+void for_each_row(const BroadcastPlan& plan, const Tensor& a, const Tensor& b, const Body& body) {
+  if (plan.shape.size() == 0) return;
   constexpr std::integral_constant<Index, 0> fixed;
   constexpr std::integral_constant<Index, 1> moving;
-  const auto row_piece = [&](Index row, Index first, Index count) {
+  const auto row_piece = [&](Index row, Index first, Index n) {
     const auto [offset_a, offset_b] = plan.offsets(row);
     const Real* p = a.data() + offset_a + first * plan.step_a;
     const Real* q = b.data() + offset_b + first * plan.step_b;
-    Real* to = y + row * plan.inner + first;
-    if (plan.step_a && plan.step_b) run(to, p, q, count, moving, moving);
-    if (plan.step_a && !plan.step_b) run(to, p, q, count, moving, fixed);
-    if (!plan.step_a && plan.step_b) run(to, p, q, count, fixed, moving);
-    if (!plan.step_a && !plan.step_b) run(to, p, q, count, fixed, fixed);
+    const Index i = row * plan.inner + first;
+    if (plan.step_a && plan.step_b) body(i, p, q, n, moving, moving);
+    if (plan.step_a && !plan.step_b) body(i, p, q, n, moving, fixed);
+    if (!plan.step_a && plan.step_b) body(i, p, q, n, fixed, moving);
+    if (!plan.step_a && !plan.step_b) body(i, p, q, n, fixed, fixed);
   };
   if (plan.rows == 1) {
     parallel_for(plan.inner, elements_per_chunk,
@@ -82,6 +82,32 @@ Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, F f) {
                    for (; row < end; ++row) row_piece(row, 0, plan.inner);
                  });
   }
+}
+
+template <class F>
+Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, F f) {
+  check_defined(op, a, 0);
+  check_defined(op, b, 1);
+  const BroadcastPlan plan(op, a.shape(), b.shape());
+  Tensor out = Tensor::empty(plan.shape);
+  const auto run = [f, y = out.mutable_data()](Index at, const Real* p, const Real* q, Index n,
+                                               auto step_p, auto step_q) {
+    for (Index i = 0; i < n; ++i) y[at + i] = f(p[i * step_p], q[i * step_q]);
+  };
+  for_each_row(plan, a, b, run);
+  return out;
+}
+
+// f(a, b, g) where g has the shape that a and b are broadcast to.
+template <class F>
+Tensor pointwise(const char* op, const Tensor& a, const Tensor& b, const Tensor& g, F f) {
+  const BroadcastPlan plan(op, a.shape(), b.shape());
+  Tensor out = Tensor::empty(plan.shape);
+  const auto run = [f, y = out.mutable_data(), r = g.data()](Index at, const Real* p, const Real* q,
+                                                             Index n, auto step_p, auto step_q) {
+    for (Index i = 0; i < n; ++i) y[at + i] = f(p[i * step_p], q[i * step_q], r[at + i]);
+  };
+  for_each_row(plan, a, b, run);
   return out;
 }
 
@@ -120,6 +146,26 @@ Var pointwise(OpName op, const Var& x, F f, FromInput<G> gradient) {
                 grad(x, [op, X = x.value(), rule = gradient.rule](const Tensor& g) {
                   return pointwise(op, X, g, rule);
                 }));
+}
+
+// ---- A binary op from its value and two gradients --------------------------------------------
+
+// An input's gradient is made from both inputs, rule(a, b, g), or from the other one alone,
+// rule(other, g): then only that one is kept for it.
+template <class G>
+auto binary_rule(OpName op, const Tensor& a, const Tensor& b, const Tensor& other, G rule) {
+  if constexpr (std::invocable<G, Real, Real>) {
+    return [op, other, rule](const Tensor& g) { return pointwise(op, other, g, rule); };
+  } else {
+    return [op, a, b, rule](const Tensor& g) { return pointwise(op, a, b, g, rule); };
+  }
+}
+
+template <class F, class Ga, class Gb>
+Var pointwise(OpName op, const Var& a, const Var& b, F f, Ga gradient_of_a, Gb gradient_of_b) {
+  const Tensor A = a.value(), B = b.value();
+  return record(op, pointwise(op, A, B, f), grad(a, binary_rule(op, A, B, B, gradient_of_a)),
+                grad(b, binary_rule(op, A, B, A, gradient_of_b)));
 }
 
 // ---- The ops ----------------------------------------------------------------------------------

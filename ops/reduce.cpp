@@ -107,7 +107,7 @@ void fold_group(const In* p, const Extent& x, Real* result, Combine combine) {
   fold_group<Acc>(partial.data(), {x.outer, chunks, x.inner}, result, combine);
 }
 
-// Of the shape reduction.kept; zeros if x has no elements.
+// The result has the shape reduction.kept; it is zeros if x has no elements.
 template <class Acc, class Combine>
 Tensor fold(const Tensor& x, const Reduction& reduction, Combine combine) {
   if (x.size() == 0) return Tensor::zeros(reduction.kept);

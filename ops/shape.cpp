@@ -280,7 +280,7 @@ Var slice(const Var& x, int axis, Index begin, Index end) {
   const Tensor y = slice(x.value(), axis, begin, end);
   axis = x.shape().axis("slice", axis);
   return record("slice", y, grad(x, [=, size = x.size(axis)](const Tensor& g, Accumulator& into) {
-                  into.add_product([&](Tensor& sum, Real beta) {
+                  into.add_in_place([&](Tensor& sum, Real beta) {
                     if (beta == 0) {
                       sum = pad(g, axis, begin, size - end);
                     } else {
@@ -313,11 +313,10 @@ Var concat(std::span<const Var> parts, int axis) {
   for (const Var& part : parts) {
     values.push_back(part.value());
     const Index end = begin + part.size(axis);
-    Edge edge = grad(part, [=](const Tensor& g) { return slice(g, axis, begin, end); });
-    if (!edge.inputs.empty()) edges.push_back(std::move(edge));
+    edges.push_back(grad(part, [=](const Tensor& g) { return slice(g, axis, begin, end); }));
     begin = end;
   }
-  return record_node("concat", concat(values, axis), std::move(edges));
+  return record("concat", concat(values, axis), edges);
 }
 
 Var concat(std::initializer_list<Var> parts, int axis) {

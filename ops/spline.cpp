@@ -243,16 +243,15 @@ std::vector<double> total_sums(const SplineLayout& l, Index strip, const Tensor&
   return total;
 }
 
-void add_parameter_gradients(const SplineLayout& l, const Tables& tables, const Tensor& sums,
-                             const std::array<Shape, 3>& shapes,
-                             std::span<Accumulator* const> into) {
+std::array<Tensor, 3> parameter_gradients(const SplineLayout& l, const Tables& tables,
+                                          const Tensor& sums, const std::array<Shape, 3>& shapes) {
   std::array<Tensor, 3> g;
   for (int i = 0; i < 3; ++i) g[i] = Tensor::zeros(shapes[i]);
   const Tables::Parameters out{g[0].mutable_data(), g[1].mutable_data(), g[2].mutable_data()};
   parallel_for(l.strips, 4, [&](Index strip, Index end) {
     for (; strip < end; ++strip) tables.chain(l, strip, total_sums(l, strip, sums).data(), out);
   });
-  for (int i = 0; i < 3; ++i) into[i]->add(g[i]);
+  return g;
 }
 
 // ---- Its inverse ----------------------------------------------------------------------------
@@ -326,9 +325,9 @@ std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, co
         for (; task < end; ++task) forward_task(layout, tables, task, X.data(), v, d);
       });
   const std::array shapes{widths.shape(), heights.shape(), derivatives.shape()};
-  const auto rule = [=](const Tensor& g_value, const Tensor& g_log,
-                        std::span<Accumulator* const> into) {
-    const bool parameters = into[1]->wanted() || into[2]->wanted() || into[3]->wanted();
+  const bool parameters =
+      widths.requires_grad() || heights.requires_grad() || derivatives.requires_grad();
+  const auto rule = [=](const Tensor& g_value, const Tensor& g_log) {
     const Index per_task = (3 * layout.bins - 1) * width;
     Tensor g = Tensor::empty(X.shape());
     Tensor sums = Tensor::zeros({parameters ? layout.tasks() : 0, per_task});
@@ -339,11 +338,11 @@ std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, co
                       {X.data(), g_value.data(), g_log.data(), to,
                        parameters ? sum + task * per_task : nullptr});
     });
-    into[0]->add(g);
-    if (parameters) add_parameter_gradients(layout, tables, sums, shapes, into.subspan(1));
+    if (!parameters) return grads(g, Tensor(), Tensor(), Tensor());
+    const std::array<Tensor, 3> of = parameter_gradients(layout, tables, sums, shapes);
+    return grads(g, of[0], of[1], of[2]);
   };
-  return record(name, std::array{value, log_derivative},
-                joint_grad({x, widths, heights, derivatives}, rule));
+  return record(name, {value, log_derivative}, joint_grad({x, widths, heights, derivatives}, rule));
 }
 
 Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,

@@ -4,7 +4,7 @@
 #include <vector>
 
 #include "backflow/apps/model/model.h"
-#include "backflow/engine/trace.h"
+#include "backflow/apps/train/profile.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

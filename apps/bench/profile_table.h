@@ -1,7 +1,7 @@
 // A profile as a table on stdout: per training step and op, forward and backward apart.
 #pragma once
 
-#include "backflow/engine/trace.h"
+#include "backflow/apps/train/profile.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -11,10 +11,10 @@
 #include <cstdlib>
 
 #include "backflow/engine/backward.h"
-#include "backflow/engine/random.h"
 #include "backflow/engine/trace.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
 
@@ -53,7 +53,7 @@ struct Coupling {
 class Count : public Tracer {
  public:
   void on_forward(const char*, std::span<const Tensor>) override { ++ops; }
-  void on_backward(const char*, std::span<Accumulator* const>) override { ++rules; }
+  void on_backward(const char*, std::span<const Tensor>) override { ++rules; }
   int ops = 0, rules = 0;
 };
 

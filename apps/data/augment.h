@@ -6,7 +6,7 @@
 
 #include <span>
 
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -9,7 +9,7 @@
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

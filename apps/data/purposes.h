@@ -5,7 +5,7 @@
 // it from there.
 #pragma once
 
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION::purposes {
 

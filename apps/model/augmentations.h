@@ -4,7 +4,7 @@
 #include <span>
 
 #include "backflow/apps/model/table.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

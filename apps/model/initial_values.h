@@ -2,7 +2,7 @@
 #pragma once
 
 #include "backflow/apps/model/table.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

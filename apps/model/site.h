@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "backflow/apps/model/config.h"
-#include "backflow/engine/random.h"
 #include "backflow/flows/flow.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

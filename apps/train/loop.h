@@ -5,9 +5,9 @@
 #include <functional>
 
 #include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/train/profile.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/apps/train/step.h"
-#include "backflow/engine/trace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

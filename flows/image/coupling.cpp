@@ -69,24 +69,24 @@ std::array<Var, 2> affine(const Var& x, const Var& h) {
                      z2[i] = x2[i] * std::exp(log_s[i]) + t[i];
                    }
                  });
-  return record<2>("affine_coupling", {Z, sum_examples(log_scale)},
-                   joint_grad({x, h}, [X, log_scale](const Tensor& gz, const Tensor& gl) {
-                     Tensor gx = Tensor::empty(X.shape()), gh = Tensor::empty(X.shape());
-                     for_each_plane(X.shape(), [&, to = gx.mutable_data(), dh = gh.mutable_data()](
-                                                   Planes at, Index pixels) {
-                       const Real *log_s = log_scale.data() + at.half, *x2 = X.data() + at.second;
-                       const Real *g2 = gz.data() + at.second, g_logdet = gl[at.image];
-                       Real *dx2 = to + at.second, *du = dh + at.h, *dt = du + pixels;
-                       std::copy_n(gz.data() + at.first, pixels, to + at.first);
-                       std::copy_n(g2, pixels, dt);
-                       for (Index i = 0; i < pixels; ++i) {
-                         const Real tanh = log_s[i] / log_scale_range;
-                         dx2[i] = g2[i] * std::exp(log_s[i]);
-                         du[i] = (dx2[i] * x2[i] + g_logdet) * (1 - tanh * tanh);
-                       }
-                     });
-                     return grads(gx, gh);
-                   }));
+  return record("affine_coupling", {Z, sum_examples(log_scale)},
+                joint_grad({x, h}, [X, log_scale](const Tensor& gz, const Tensor& gl) {
+                  Tensor gx = Tensor::empty(X.shape()), gh = Tensor::empty(X.shape());
+                  for_each_plane(X.shape(), [&, to = gx.mutable_data(), dh = gh.mutable_data()](
+                                                Planes at, Index pixels) {
+                    const Real *log_s = log_scale.data() + at.half, *x2 = X.data() + at.second;
+                    const Real *g2 = gz.data() + at.second, g_logdet = gl[at.image];
+                    Real *dx2 = to + at.second, *du = dh + at.h, *dt = du + pixels;
+                    std::copy_n(gz.data() + at.first, pixels, to + at.first);
+                    std::copy_n(g2, pixels, dt);
+                    for (Index i = 0; i < pixels; ++i) {
+                      const Real tanh = log_s[i] / log_scale_range;
+                      dx2[i] = g2[i] * std::exp(log_s[i]);
+                      du[i] = (dx2[i] * x2[i] + g_logdet) * (1 - tanh * tanh);
+                    }
+                  });
+                  return grads(gx, gh);
+                }));
 }
 
 Tensor undo_affine(const Tensor& z, const Tensor& h) {

@@ -2,7 +2,7 @@
 // shrinks nor stretches what passes through it.
 #pragma once
 
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -339,8 +339,8 @@ TEST(Gradients, OfAnInnerVarAreCompleteWhenItIsUsedOften) {
 
 TEST(Gradients, OfTheOutputsOfOneNodeAreTheirOwn) {
   const Var x = Var::leaf(Tensor(3));
-  const auto [a, b] = record<2>("both", {Tensor(3), Tensor({2}, {9, 9})},
-                                grad(x, [](const Tensor& ga, const Tensor&) { return ga; }));
+  const auto [a, b] = record("both", {Tensor(3), Tensor({2}, {9, 9})},
+                             grad(x, [](const Tensor& ga, const Tensor&) { return ga; }));
   const std::vector<Tensor> g = gradients(a * Real(7), {b, a, x});
   EXPECT_EQ(g[0].values(), (Reals{0, 0}));
   EXPECT_EQ(g[1].item(), 7);

@@ -11,11 +11,11 @@
 
 #include "backflow/engine/backward.h"
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 

@@ -7,9 +7,9 @@
 #include <fstream>
 #include <new>
 
-#include "backflow/engine/random.h"
 #include "backflow/engine/tensor.h"
 #include "backflow/engine/var.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

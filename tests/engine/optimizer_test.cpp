@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

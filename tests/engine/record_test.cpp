@@ -87,11 +87,11 @@ TEST(Record, UnusedOutputArrivesAsZerosOfItsShape) {
   const Var x = Var::leaf(Tensor({2}, {5, 7}));
   std::vector<Tensor> seen;
   const auto [a, b, c] =
-      record<3>("split", {Tensor({2}, {1, 2}), Tensor({2, 2}, {1, 2, 3, 4}), Tensor(9)},
-                grad(x, [&seen](const Tensor& ga, const Tensor& gb, const Tensor& gc) {
-                  seen = {ga, gb, gc};
-                  return ga;
-                }));
+      record("split", {Tensor({2}, {1, 2}), Tensor({2, 2}, {1, 2, 3, 4}), Tensor(9)},
+             grad(x, [&seen](const Tensor& ga, const Tensor& gb, const Tensor& gc) {
+               seen = {ga, gb, gc};
+               return ga;
+             }));
   EXPECT_EQ(c.output(), 2);
   EXPECT_EQ(backward(a, Tensor({2}, {3, 4}))[x].values(), (Reals{3, 4}));
   EXPECT_EQ(seen[0].values(), (Reals{3, 4}));
@@ -104,11 +104,11 @@ TEST(Record, UnusedOutputArrivesAsZerosOfItsShape) {
 TEST(Record, OutputsMeetInOneBackward) {
   const Var x = Var::leaf(Tensor(3));
   int runs = 0;
-  const auto [a, b] = record<2>("both", {Tensor(3), Tensor(9)},
-                                grad(x, [&runs](const Tensor& ga, const Tensor& gb) {
-                                  ++runs;
-                                  return ga + gb * Tensor(6);
-                                }));
+  const auto [a, b] =
+      record("both", {Tensor(3), Tensor(9)}, grad(x, [&runs](const Tensor& ga, const Tensor& gb) {
+               ++runs;
+               return ga + gb * Tensor(6);
+             }));
   EXPECT_EQ(backward(a * Real(10) + b)[x].item(), 16);
   EXPECT_EQ(runs, 1);
 }
@@ -117,18 +117,35 @@ TEST(Record, ClosuresMayBeWrittenInEveryForm) {
   const Var x = Var::leaf(Tensor(1));
   using Span = std::span<const Tensor>;
   const auto gradient_of = [&x](Edge edge) {
-    const auto outputs = record<2>("two", {Tensor(0), Tensor(0)}, std::move(edge));
+    const auto outputs = record("two", {Tensor(0), Tensor(0)}, std::move(edge));
     return backward(outputs[0] * Real(2) + outputs[1] * Real(3))[x].item();
   };
   EXPECT_EQ(gradient_of(grad(x, [](const Tensor& a, const Tensor& b) { return a + b; })), 5);
   EXPECT_EQ(gradient_of(grad(x, [](Span g) { return g[0] + g[1]; })), 5);
-  EXPECT_EQ(gradient_of(grad(
-                x, [](const Tensor& a, const Tensor& b, Accumulator& into) { into.add(a + b); })),
-            5);
-  EXPECT_EQ(gradient_of(grad(x, [](Span g, Accumulator& into) { into.add(g[1]); })), 3);
   const auto one = [&x](Edge edge) { return backward(record("f", Tensor(0), edge))[x].item(); };
   EXPECT_EQ(one(grad(x, [](const Tensor& g, Accumulator& into) { into.add(g); })), 1);
   EXPECT_EQ(one(grad(x, [](const Tensor&) { return Real(4); })), 4);
+}
+
+TEST(Record, EdgesMayBeAListThatIsMadeAtRunTime) {
+  const std::vector<Var> inputs = {Var::leaf(Tensor(1)), Tensor(2), Var::leaf(Tensor(3))};
+  std::vector<Edge> edges;
+  for (const Var& x : inputs)
+    edges.push_back(grad(x, [X = x.value()](const Tensor& g) { return g * X; }));
+  const Gradients gradients = backward(record("f", Tensor(0), edges));
+  EXPECT_EQ(gradients[inputs[0]].item(), 1);
+  EXPECT_EQ(gradients[inputs[2]].item(), 3);
+}
+
+TEST(Record, TakesTheOutputsInBraces) {
+  const Var x = Var::leaf(Tensor(0));
+  const Tensor S = Tensor(0), C = Tensor(1);
+  auto [s, c] =
+      record("sin_cos", {S, C},
+             grad(x, [S, C](const Tensor& gs, const Tensor& gc) { return gs * C - gc * S; }));
+  EXPECT_EQ(s.item(), 0);
+  EXPECT_EQ(c.item(), 1);
+  EXPECT_EQ(backward(s)[x].item(), 1);
 }
 
 TEST(JointGrad, ReturnsOneGradientPerInput) {
@@ -141,21 +158,22 @@ TEST(JointGrad, ReturnsOneGradientPerInput) {
   EXPECT_EQ(gradients[y].item(), 3);
 }
 
-TEST(JointGrad, AddsIntoTheAccumulatorsThatAreWanted) {
+TEST(JointGrad, GradientOfAConstantGoesNowhere) {
   const Var x = Var::leaf(Tensor(3)), constant = Tensor(5), y = Var::leaf(Tensor(5));
-  std::vector<bool> wanted;
-  const Var z =
-      record("f", Tensor(15),
-             joint_grad({x, constant, y}, [&](const Tensor& g, std::span<Accumulator* const> into) {
-               for (const Accumulator* gradient : into) wanted.push_back(gradient->wanted());
-               into[0]->add(g * Tensor(2));
-               into[1]->add(g);
-               into[2]->add(g * Tensor(7));
-             }));
+  const Var z = record("f", Tensor(15), joint_grad({x, constant, y}, [&](const Tensor& g) {
+                         return grads(g * Tensor(2), g, g * Tensor(7));
+                       }));
   const Gradients gradients = backward(z);
   EXPECT_EQ(gradients[x].item(), 2);
   EXPECT_EQ(gradients[y].item(), 7);
-  EXPECT_EQ(wanted, (std::vector<bool>{true, false, true}));
+  EXPECT_FALSE(gradients.contains(constant));
+}
+
+TEST(JointGrad, RuleThatReturnsOneTensorForSeveralInputsFails) {
+  const Var constant = Tensor(3), x = Var::leaf(Tensor(5));
+  const Var z =
+      record("f", Tensor(0), joint_grad({constant, x}, [](const Tensor& g) { return g; }));
+  EXPECT_EQ(error_of([&] { backward(z); }), "[f] the rule gave 1 gradients for 2 inputs");
 }
 
 TEST(JointGrad, UndefinedTensorStandsForNoGradient) {
@@ -188,10 +206,10 @@ struct Product {
 TEST(Accumulator, FirstProductOverwritesLaterOnesAdd) {
   Accumulator gradient(Shape{2});
   std::vector<Real> betas;
-  gradient.add_product(Product{betas});
-  gradient.add_product(Product{betas});
+  gradient.add_in_place(Product{betas});
+  gradient.add_in_place(Product{betas});
   gradient.add(Tensor({2}, {1, 2}));
-  gradient.add_product(Product{betas});
+  gradient.add_in_place(Product{betas});
   EXPECT_EQ(betas, (Reals{0, 1, 1}));
   EXPECT_EQ(gradient.take().values(), (Reals{31, 32}));
 }
@@ -202,7 +220,7 @@ TEST(Accumulator, ProductLeavesABorrowedTensorAlone) {
   std::vector<Real> betas;
   gradient.add(g);
   EXPECT_EQ(gradient.sum().data(), g.data()) << "the first contribution is borrowed";
-  gradient.add_product(Product{betas});
+  gradient.add_in_place(Product{betas});
   EXPECT_EQ(betas, Reals{1});
   EXPECT_EQ(gradient.sum().values(), (Reals{11, 12}));
   EXPECT_EQ(g.values(), (Reals{1, 2}));
@@ -219,15 +237,6 @@ TEST(Accumulator, ThirdContributionIsAddedInPlace) {
   EXPECT_EQ(gradient.take().values(), (Reals{5, 8}));
   EXPECT_EQ(a.values(), (Reals{1, 2}));
   EXPECT_EQ(b.values(), (Reals{3, 4}));
-}
-
-TEST(Accumulator, UnwantedComputesNothing) {
-  Accumulator unwanted;
-  std::vector<Real> betas;
-  unwanted.add_product(Product{betas});
-  unwanted.add(Tensor(1));
-  EXPECT_TRUE(betas.empty());
-  EXPECT_FALSE(unwanted.sum().defined());
 }
 
 TEST(Accumulator, EmptyOneGivesZeros) {
@@ -282,8 +291,8 @@ TEST(Unbroadcasting, ClosureMayReturnTheOutputsShape) {
 
 TEST(Unbroadcasting, ClosureMayReturnTheShapeOfAnyOutput) {
   const Var x = Var::leaf(Tensor::zeros({3}));
-  const auto [a, b] = record<2>("f", {Tensor(0), Tensor::zeros({2, 3})},
-                                grad(x, [](const Tensor&, const Tensor& gb) { return gb; }));
+  const auto [a, b] = record("f", {Tensor(0), Tensor::zeros({2, 3})},
+                             grad(x, [](const Tensor&, const Tensor& gb) { return gb; }));
   EXPECT_EQ(backward(b, Tensor::full({2, 3}, 1))[x].values(), (Reals{2, 2, 2}));
 }
 
@@ -336,7 +345,7 @@ TEST(Rule, ThatTakesTheGradientsOfOtherOutputsThanThereAreFails) {
             "[f] the rule for input 1 takes 2 gradients, but the op has 1 outputs, and so many "
             "gradients");
   EXPECT_EQ(error_of([&] {
-              record<2>("f", {Tensor(0), Tensor(0)}, grad(x, of_one));
+              record("f", {Tensor(0), Tensor(0)}, grad(x, of_one));
             }),
             "[f] the rule for input 0 takes 1 gradients, but the op has 2 outputs, and so many "
             "gradients");

@@ -6,7 +6,7 @@
 #include <thread>
 
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

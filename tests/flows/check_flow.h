@@ -5,8 +5,8 @@
 
 #include <cmath>
 
-#include "backflow/engine/gradcheck.h"
 #include "backflow/flows/flow.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"

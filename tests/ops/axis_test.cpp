@@ -4,9 +4,9 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 

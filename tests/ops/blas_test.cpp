@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "backflow/engine/buffer.h"
-#include "backflow/engine/random.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

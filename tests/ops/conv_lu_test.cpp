@@ -5,9 +5,8 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"

@@ -1,9 +1,9 @@
 // Convolutions of every shape that decides between the kernels, against the definition.
 #include "backflow/ops/conv.h"
 
-#include "backflow/engine/gradcheck.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 

@@ -1,7 +1,7 @@
 #include "backflow/ops/increasing.h"
 
-#include "backflow/engine/random.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

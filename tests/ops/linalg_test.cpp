@@ -6,8 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/shape.h"
 #include "backflow/tests/check.h"
 
@@ -172,6 +172,20 @@ TEST(Matmul, ClosuresKeepOnlyWhatTheyNeed) {
     EXPECT_FALSE(x.value().shared());
     EXPECT_TRUE(constant.value().shared());
   }
+}
+
+TEST(Matmul, TakesATensorForAConstant) {
+  const Var x = Var::leaf(normal({3, 5}));
+  const Tensor c = normal({5, 3});
+  const auto expect_same = [&x](const Var& y, const Var& expected) {
+    EXPECT_EQ(y.value().values(), expected.value().values());
+    const Tensor seed = Tensor::full(y.shape(), 1);
+    EXPECT_EQ(backward(y, seed)[x].values(), backward(expected, seed)[x].values());
+  };
+  expect_same(matmul(x, c), matmul(x, Var(c)));
+  expect_same(matmul(c, x), matmul(Var(c), x));
+  expect_same(matmul(transposed(x), transposed(c)), matmul(transposed(x), transposed(Var(c))));
+  expect_same(matmul(transposed(c), transposed(x)), matmul(transposed(Var(c)), transposed(x)));
 }
 
 TEST(Matmul, InnerSizesThatDifferAreNamed) {

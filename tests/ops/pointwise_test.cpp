@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -68,6 +68,13 @@ const std::vector<UnaryCase> unary_cases = {
      {-0.5, 1}},
 };
 
+Var hypot(const Var& a, const Var& b) {  // with gradients that are made from both inputs
+  return pointwise(
+      "hypot", a, b, [](Real a, Real b) { return std::hypot(a, b); },
+      [](Real a, Real b, Real g) { return g * a / std::hypot(a, b); },
+      [](Real a, Real b, Real g) { return g * b / std::hypot(a, b); });
+}
+
 struct BinaryCase {
   const char* name;
   Var (*op)(const Var&, const Var&);
@@ -83,6 +90,7 @@ const std::vector<BinaryCase> binary_cases = {
      [](double a, double b) { return a * b; }},
     {"divide", [](const Var& a, const Var& b) { return a / b; },
      [](double a, double b) { return a / b; }},
+    {"hypot", hypot, [](double a, double b) { return std::hypot(a, b); }},
 };
 
 struct ShapePair {
@@ -334,6 +342,17 @@ TEST(Binary, OneOperandTwiceGetsBothGradients) {
   const Tensor x = uniform({3, 17}, 0.5, 2);
   const auto report = gradcheck([](const Var& x) { return x * x + x / (x * x) - x; }, x);
   EXPECT_TRUE(report) << report.failure;
+}
+
+TEST(Binary, KeepsForAGradientOnlyWhatItIsMadeFrom) {
+  const Var x = Var::leaf(uniform({7}, 1, 2)), constant = uniform({7}, 1, 2);
+  for (const Var& y : {x * constant, constant * x, x / constant}) {
+    EXPECT_TRUE(y.requires_grad());
+    EXPECT_FALSE(x.value().shared());
+    EXPECT_TRUE(constant.value().shared());
+  }
+  const Var y = hypot(x, constant);
+  EXPECT_TRUE(x.value().shared());
 }
 
 TEST(Binary, OfNoElementsIsNoElements) {

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

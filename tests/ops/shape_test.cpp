@@ -4,9 +4,9 @@
 #include <numeric>
 
 #include "backflow/engine/backward.h"
-#include "backflow/engine/gradcheck.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 

@@ -6,9 +6,9 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/gradcheck.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/spline.h"
 

@@ -5,5 +5,5 @@
 #include <map>
 #include <set>
 
-#include "backflow/engine/gradcheck.h"
+#include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"

@@ -18,7 +18,7 @@
 #include <thread>
 
 #include "backflow/apps/files/atomic_file.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/apps/data/idx_files.h"
 #include "backflow/tests/apps/files/scratch.h"
 

@@ -91,8 +91,8 @@ TEST(SnfOptimizers, HelpNamesThemAndTheSchedules) {
     expect_words(help.out, {"  " + row.name, row.help});
   for (const ScheduleRow& row : schedules().rows())
     expect_words(help.out, {"  " + row.name, row.help});
-  expect_words(help.out,
-               {"\"adam\"", optimizers().in_words(), "\"linear_warmup\"", schedules().in_words()});
+  expect_words(help.out, {"\"adam\"", "sgd, adam, adamw or adamax", "\"linear_warmup\"",
+                          "constant, linear_warmup, cosine or steps"});
 }
 
 // Settings, and the learning rate of the last step of 5 epochs, of which each has 5 steps.

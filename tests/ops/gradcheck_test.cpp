@@ -1,10 +1,10 @@
-#include "backflow/engine/gradcheck.h"
+#include "backflow/ops/gradcheck.h"
 
 #include <cmath>
 #include <limits>
 
-#include "backflow/engine/random.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/random.h"
 #include "backflow/ops/shape.h"
 #include "backflow/tests/check.h"
 

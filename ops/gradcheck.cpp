@@ -1,10 +1,10 @@
-#include "backflow/engine/gradcheck.h"
+#include "backflow/ops/gradcheck.h"
 
 #include <cmath>
 #include <limits>
 
 #include "backflow/engine/parallel.h"
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -33,10 +33,9 @@ Projection projected(const VarFunction& f, const std::vector<Var>& inputs, std::
     all.elements += y.size();
     for (Index i = 0; i < y.size(); ++i)
       all.squares += std::pow(static_cast<double>(y.value()[i]) * weight[i], 2);
-    Edge edge = grad(y, [weight](const Tensor&) { return weight; });
-    if (!edge.inputs.empty()) edges.push_back(std::move(edge));
+    edges.push_back(grad(y, [weight](const Tensor&) { return weight; }));
   }
-  all.root = record_node("projection", Tensor(static_cast<Real>(all.value)), std::move(edges));
+  all.root = record("projection", Tensor(static_cast<Real>(all.value)), edges);
   return all;
 }
 

@@ -1,4 +1,4 @@
-#include "backflow/engine/random.h"
+#include "backflow/ops/random.h"
 
 #include <cmath>
 #include <numbers>
