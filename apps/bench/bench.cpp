@@ -89,7 +89,7 @@ double median_ms_of(const Work& work) {
   return median(std::move(ms));
 }
 
-// Of one product with one example.
+// The flop of one product with one example.
 double flop_of(const Shape& x, const Shape& w) {
   return 2.0 * w.size() * (w.rank() == 4 ? x[1] * x[2] : 1);
 }

@@ -19,7 +19,7 @@ std::unique_ptr<Flow> spline(const Site& site) {
   return std::make_unique<SplineActivation>(values(0, bins), values(1, bins), values(2, bins - 1));
 }
 
-// Of a flow that takes the configuration's alpha.
+// Makes a flow that takes the configuration's alpha.
 template <class Activation>
 std::unique_ptr<Flow> with_alpha(const Site& site) {
   return std::make_unique<Activation>(site.config.alpha);

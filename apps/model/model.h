@@ -41,8 +41,8 @@ class Model {
   Density density_;
 };
 
-// Of the model of a configuration, without making it: the steps of a block are alike, so the number
-// grows linearly with block_size.
+// How many parameters the model of a configuration has, without making it: the steps of a block are
+// alike, so the number grows linearly with block_size.
 Index parameter_count(Config config, const ImageShape& image);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

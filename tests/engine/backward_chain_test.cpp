@@ -13,7 +13,8 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// Of which libraries take some for their own, and instrumented frames are larger.
+// A stack this small is enough, though libraries take some of it for their own; a sanitizer makes
+// every frame larger.
 const std::size_t small_stack = sanitized ? 1 << 20 : 256 << 10;
 
 using Clock = std::chrono::steady_clock;

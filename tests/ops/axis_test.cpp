@@ -71,7 +71,7 @@ void for_each_axis(const Test& test) {
 
 Tensor normal(const Shape& shape) { return Random(1).normal(shape); }
 
-// Of x's shape but for the axis; every number below x.size(axis) may come several times.
+// The index has x's shape but for the axis; every number below x.size(axis) may come several times.
 Tensor random_index(Shape shape, int axis, Index size) {
   const Real n = static_cast<Real>(shape[axis]);
   shape[axis] = size;

@@ -106,7 +106,7 @@ inline void expect_near(Real value, Real log_derivative, const Reference& refere
   EXPECT_NEAR(log_derivative, expected_log, tolerance_log) << "the log-derivative at " << x;
 }
 
-// Of the element i of x.
+// The spline that element i of x goes through.
 inline Reference reference_at(const Parameters& p, Index i) {
   const Index splines = p.widths.size() / p.widths.size(-1);
   return {p, i % splines};

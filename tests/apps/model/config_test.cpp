@@ -44,7 +44,7 @@ std::vector<std::string> keys() {
   return all;
 }
 
-// Of all keys that can be set.
+// Another value for each key that can be set.
 std::map<std::string, std::string> all_other_values() {
   std::map<std::string, std::string> all;
   const Config config;

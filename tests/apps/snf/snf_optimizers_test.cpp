@@ -24,7 +24,7 @@ Words learning_rates(const Snf& snf, const std::string& run) {
   return rates;
 }
 
-// Of the optimizer: names without those of parameters.
+// The optimizer's names in the file, without those of the parameters.
 std::set<std::string> kinds_of_state(const TensorFile& file) {
   std::set<std::string> kinds;
   for (const auto& [name, tensor] : file.tensors)

@@ -1,0 +1,132 @@
+// The training loop with a task that has neither images nor a model: it counts.
+#include "backflow/apps/train/loop.h"
+
+#include <array>
+
+#include "backflow/apps/files/atomic_file.h"
+#include "backflow/tests/apps/files/scratch.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+class Counting : public Task {
+ public:
+  std::vector<std::vector<std::uint32_t>> batches;
+  std::vector<Index> steps, pictures;
+  std::array<double, 4> validation_nlls = {3, 2, 2.5, 1};  // one per evaluation
+  std::vector<Position> saved;
+  int evaluations = 0, tests = 0, configurations = 0;
+  Index fails_at = 0;
+
+  StepResult step(const std::vector<std::uint32_t>& examples, Index, Index step) override {
+    if (step == fails_at) throw Diverged("a value is not finite");
+    batches.push_back(examples);
+    steps.push_back(step);
+    return {10, 1};
+  }
+  double learning_rate(Index step) const override { return 0.5 / static_cast<double>(step); }
+  double validation_nll() const override {
+    return validation_nlls[const_cast<Counting*>(this)->evaluations++];
+  }
+  double test_nll() const override {
+    ++const_cast<Counting*>(this)->tests;
+    return 7;
+  }
+  void save(const std::filesystem::path& checkpoint, const Position& position) override {
+    write_file_atomically(checkpoint, "a checkpoint");
+    saved.push_back(position);
+  }
+  void save_configuration(const Position&) override { ++configurations; }
+  void draw_pictures(Index epoch, const MetricsTable& metrics, const Draw& draw) override {
+    EXPECT_EQ(metrics.rows().back().epoch, epoch);
+    draw([] { throw Error("a picture that fails costs a warning"); });
+    draw([&] { pictures.push_back(epoch); });
+  }
+  std::string head() const override { return ""; }
+  std::string end(const Position&) const override { return ""; }
+  std::string resuming_command() const override { return ""; }
+  void show_profile(const Profile&, Index, double) const override {}
+};
+
+const Plan plan{.name = "counting",
+                .epochs = 4,
+                .steps_per_epoch = 3,
+                .examples = 8,
+                .batch_size = 3,
+                .quiet = true};
+
+int run(Counting& task, const RunDirectory& run, const Start& start = {}) {
+  return run_training(task, plan, run, RunLock::of_existing(run), start);
+}
+
+TEST(Loop, MeetsEveryExampleOnceInAnEpoch) {
+  const Scratch scratch;
+  const RunDirectory directory{scratch / "run"};
+  Counting task;
+  EXPECT_EQ(run(task, directory), 0);
+  ASSERT_EQ(task.batches.size(), 12u);
+  EXPECT_EQ(task.steps.front(), 1);
+  EXPECT_EQ(task.steps.back(), 12);
+  for (int epoch = 0; epoch < 4; ++epoch) {
+    std::vector<std::uint32_t> met;
+    for (int step = 0; step < 3; ++step) {
+      const auto& batch = task.batches[3 * epoch + step];
+      EXPECT_EQ(batch.size(), step < 2 ? 3u : 2u);
+      met.insert(met.end(), batch.begin(), batch.end());
+    }
+    std::sort(met.begin(), met.end());
+    EXPECT_EQ(met, (std::vector<std::uint32_t>{0, 1, 2, 3, 4, 5, 6, 7})) << "epoch " << epoch;
+  }
+}
+
+TEST(Loop, KeepsARowAndACheckpointOfEachEpochAndTestsTheBest) {
+  const Scratch scratch;
+  const RunDirectory directory{scratch / "run"};
+  Counting task;
+  run(task, directory);
+  EXPECT_EQ(task.configurations, 1);
+  EXPECT_EQ(task.tests, 3);  // not after epoch 3
+  EXPECT_EQ(task.pictures, (std::vector<Index>{1, 2, 3, 4}));
+  const MetricsTable metrics(directory.metrics(), 4);
+  ASSERT_EQ(metrics.rows().size(), 4u);
+  EXPECT_EQ(metrics.rows()[0].train_objective, 10);
+  EXPECT_EQ(metrics.rows()[2].validation_nll, 2.5);
+  EXPECT_FALSE(metrics.rows()[2].test_nll);
+  EXPECT_EQ(metrics.rows()[3].test_nll, 7);
+  EXPECT_NEAR(metrics.rows()[1].learning_rate, 0.5 / 6, 1e-6);
+  ASSERT_EQ(task.saved.size(), 1u + 4 + 3);  // at the start, after each epoch, for each best
+  EXPECT_EQ(task.saved.back().epoch, 4);
+  EXPECT_EQ(task.saved.back().best_epoch, 4);
+}
+
+TEST(Loop, GoesOnWithinAnEpochWithTheExamplesThatAreLeft) {
+  const Scratch scratch;
+  Counting whole, rest;
+  run(whole, {scratch / "whole"});
+  Start start;
+  start.position.epoch = 1, start.position.batch = 2;
+  start.resumed = true;
+  rest.validation_nlls = {2, 2.5, 1};
+  run(rest, {scratch / "rest"}, start);
+  EXPECT_EQ(rest.steps.front(), 6);
+  const std::vector<std::vector<std::uint32_t>> left(whole.batches.begin() + 5,
+                                                     whole.batches.end());
+  EXPECT_EQ(rest.batches, left);
+}
+
+TEST(Loop, NamesTheStepThatDiverged) {
+  const Scratch scratch;
+  Counting task;
+  task.fails_at = 5;
+  std::string message;
+  try {
+    run(task, {scratch / "run"});
+  } catch (const Diverged& error) {
+    message = error.what();
+  }
+  expect_message(message, "counting diverged in epoch 2, step 2: a value is not finite",
+                 "the last good checkpoint is kept");
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
