@@ -31,8 +31,10 @@ T parse(const std::string& key, const std::string& text) {
     fail(key, "expected true or false, got ", quote(text, '\''));
   } else {
     if (const std::optional<T> value = to_number<T>(text)) return *value;
-    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number", ", got ",
-         quote(text, '\''));
+    const bool too_large =
+        std::is_same_v<T, Index> && text.find_first_not_of("0123456789") == text.npos;
+    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number",
+         too_large && !text.empty() ? " below 2^63" : "", ", got ", quote(text, '\''));
   }
 }
 

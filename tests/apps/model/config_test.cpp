@@ -163,6 +163,7 @@ TEST(Config, EveryBadValueNamesItsKeyAndWhatIsExpected) {
       {"lr", " 1", "a number"},
       {"epochs", "+1", "a whole number"},
       {"epochs", " 1", "a whole number"},
+      {"seed", "9223372036854775808", "a whole number below 2^63"},
       {"alpha", "0", "a positive number"},
       {"alpha", "1.5", "at most 1 for smooth_leaky_relu"},
       {"recon_weight", "-1", "at least 0"},
