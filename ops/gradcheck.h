@@ -8,8 +8,9 @@ namespace backflow::inline BACKFLOW_PRECISION {
 struct GradcheckOptions {
   static constexpr bool in_float = sizeof(Real) < sizeof(double);
 
-  // How far the directional derivatives may differ, relative to their typical size. In float this
-  // is never less than 0.02, beside what the rounding of f's outputs explains.
+  // How far the directional derivatives may differ, relative to their typical size. In float, where
+  // f's outputs are rounded, this is never less than 0.02, and what the rounding explains comes on
+  // top of it.
   double tolerance = in_float ? 0.02 : 1e-7;
   double step = in_float ? 1e-2 : 1e-3;  // relative to the size of x; the error is O(step^4)
   int directions = 3;                    // per input
