@@ -47,3 +47,14 @@ else
 fi
 printf '%s\n' "${headers[@]}" | xargs -P "$(nproc)" -I{} bash -euo pipefail -c 'check {}'
 say "${#headers[@]} public headers compile alone, for any processor"
+
+if ((!$#)); then
+  mapfile -t together < <(git ls-files '*.h' | grep -vE '/pch/|^tests/fuzz/')
+  {
+    echo '#include <gtest/gtest.h>'
+    printf '#define %s ""\n' SNF_PROGRAM SNF_VERSION BACKFLOW_SOURCE_ROOT
+    printf '#include "backflow/%s"\n' "${together[@]}"
+  } | "${CXX:-g++}" -std=c++20 -Wall -Wextra -Werror -fsyntax-only -I"$temporary" -x c++ - ||
+    die "the headers do not compile together"
+  say "${#together[@]} headers of all rooms compile together"
+fi

@@ -99,17 +99,17 @@ ImageTraining::ImageTraining(const TrainOptions& options)
 
 int ImageTraining::run() {
   const Start begin = start();
-  const Plan plan{.name = options_.experiment,
-                  .epochs = config_.epochs,
-                  .steps_per_epoch = steps_per_epoch(),
-                  .examples = images_.train.count(),
-                  .batch_size = config_.batch_size,
-                  .shuffle = config_.shuffle,
-                  .seed = config_.seed,
-                  .can_go_on = !schedule_.knows_the_end,
-                  .save_minutes = options_.save_minutes,
-                  .quiet = options_.quiet,
-                  .profile = options_.profile};
+  const TrainingPlan plan{.name = options_.experiment,
+                          .epochs = config_.epochs,
+                          .steps_per_epoch = steps_per_epoch(),
+                          .examples = images_.train.count(),
+                          .batch_size = config_.batch_size,
+                          .shuffle = config_.shuffle,
+                          .seed = config_.seed,
+                          .can_go_on = !schedule_.knows_the_end,
+                          .save_minutes = options_.save_minutes,
+                          .quiet = options_.quiet,
+                          .profile = options_.profile};
   return run_training(*this, plan, run_, std::move(lock_), begin);
 }
 

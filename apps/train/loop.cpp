@@ -29,7 +29,7 @@ bool has_file(const fs::path& path) {
 
 class Loop {
  public:
-  Loop(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
+  Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run, std::optional<RunLock> lock,
        const Start& start);
   int run();
 
@@ -58,7 +58,7 @@ class Loop {
   Index steps_done() const { return position_.epoch * plan_.steps_per_epoch + position_.batch; }
 
   Task& task_;
-  const Plan& plan_;
+  const TrainingPlan& plan_;
   const RunDirectory& run_;
   std::optional<RunLock> lock_;
   const Start& start_;
@@ -76,8 +76,8 @@ class Loop {
   double profiled_seconds_ = 0;
 };
 
-Loop::Loop(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
-           const Start& start)
+Loop::Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run,
+           std::optional<RunLock> lock, const Start& start)
     : task_(task),
       plan_(plan),
       run_(run),
@@ -291,8 +291,8 @@ void Loop::draw(Index epoch, const std::function<void()>& action) try {
 
 }  // namespace
 
-int run_training(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
-                 const Start& start) {
+int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
+                 std::optional<RunLock> lock, const Start& start) {
   return Loop(task, plan, run, std::move(lock), start).run();
 }
 

@@ -12,7 +12,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // How long a run is, and in which order it meets the training examples.
-struct Plan {
+struct TrainingPlan {
   std::string name;  // what is trained, for messages
   Index epochs = 0, steps_per_epoch = 0;
   Index examples = 0, batch_size = 0;
@@ -69,7 +69,7 @@ struct Start {
 // that of the run directory, if there is one already. A picture or a line of the log that fails is
 // a warning; a row of the metrics or a checkpoint that cannot be written is an Error, and the last
 // good checkpoint stays. Throws Diverged, with epoch, step and cause.
-int run_training(Task& task, const Plan& plan, const RunDirectory& run, std::optional<RunLock> lock,
-                 const Start& start);
+int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
+                 std::optional<RunLock> lock, const Start& start);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -48,7 +48,7 @@ class Counting : public Task {
   void show_profile(const Profile&, Index, double) const override {}
 };
 
-const Plan plan{.name = "counting",
+const TrainingPlan plan{.name = "counting",
                 .epochs = 4,
                 .steps_per_epoch = 3,
                 .examples = 8,
