@@ -28,8 +28,8 @@ BroadcastPlan::BroadcastPlan(const char* op, const Shape& a, const Shape& b)
 BroadcastPlan::Offsets BroadcastPlan::offsets(Index row) const {
   Offsets at{0, 0};
   for (int i = outer_.rank() - 1; i >= 0; --i) {
-    const Index index = row % outer_[i];
-    row /= outer_[i];
+    const Index index = i > 0 ? row % outer_[i] : row;  // a division costs as much as a short row
+    if (i > 0) row /= outer_[i];
     at.a += index * strides_a_[i];
     at.b += index * strides_b_[i];
   }

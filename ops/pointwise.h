@@ -32,10 +32,8 @@ inline void check_defined(const char* op, const Tensor& x, int input) {
 template <class F>
 Tensor pointwise(const Tensor& x, F f) {
   Tensor out = Tensor::empty(x.shape());
-  parallel_for(x.size(), elements_per_chunk,
-               [f, y = out.mutable_data(), p = x.data()](Index i, Index end) {
-                 for (; i < end; ++i) y[i] = f(p[i]);
-               });
+  for_each_element(x.size(),
+                   [f, y = out.mutable_data(), p = x.data()](Index i) { y[i] = f(p[i]); });
   return out;
 }
 
@@ -59,29 +57,31 @@ struct BroadcastPlan {
 // Calls body(i, p, q, n, step_p, step_q) for rows of the result: n elements from number i on, made
 // of p[0], p[step_p], ... and q[0], q[step_q], ... The steps are constants, for loops to vectorize.
 template <class Body>
-void for_each_row(const BroadcastPlan& plan, const Tensor& a, const Tensor& b, const Body& body) {
+void for_each_row(const BroadcastPlan& plan, const Tensor& a, const Tensor& b, Body body) {
   if (plan.shape.size() == 0) return;
+  const auto with_steps = [&](auto step_p, auto step_q) {
+    const auto row_piece = [&plan, body, p = a.data(), q = b.data(), step_p, step_q](
+                               Index row, Index first, Index n) {
+      const auto [offset_p, offset_q] = plan.offsets(row);
+      body(row * plan.inner + first, p + offset_p + first * step_p, q + offset_q + first * step_q,
+           n, step_p, step_q);
+    };
+    if (plan.rows == 1) {
+      parallel_for(plan.inner, elements_per_chunk,
+                   [row_piece](Index begin, Index end) { row_piece(0, begin, end - begin); });
+    } else {
+      parallel_for(plan.rows, std::max<Index>(1, elements_per_chunk / plan.inner),
+                   [row_piece, n = plan.inner](Index row, Index end) {
+                     for (; row < end; ++row) row_piece(row, 0, n);
+                   });
+    }
+  };
   constexpr std::integral_constant<Index, 0> fixed;
   constexpr std::integral_constant<Index, 1> moving;
-  const auto row_piece = [&](Index row, Index first, Index n) {
-    const auto [offset_a, offset_b] = plan.offsets(row);
-    const Real* p = a.data() + offset_a + first * plan.step_a;
-    const Real* q = b.data() + offset_b + first * plan.step_b;
-    const Index i = row * plan.inner + first;
-    if (plan.step_a && plan.step_b) body(i, p, q, n, moving, moving);
-    if (plan.step_a && !plan.step_b) body(i, p, q, n, moving, fixed);
-    if (!plan.step_a && plan.step_b) body(i, p, q, n, fixed, moving);
-    if (!plan.step_a && !plan.step_b) body(i, p, q, n, fixed, fixed);
-  };
-  if (plan.rows == 1) {
-    parallel_for(plan.inner, elements_per_chunk,
-                 [&](Index begin, Index end) { row_piece(0, begin, end - begin); });
-  } else {
-    parallel_for(plan.rows, std::max<Index>(1, elements_per_chunk / plan.inner),
-                 [&](Index row, Index end) {
-                   for (; row < end; ++row) row_piece(row, 0, plan.inner);
-                 });
-  }
+  if (plan.step_a && plan.step_b) with_steps(moving, moving);
+  if (plan.step_a && !plan.step_b) with_steps(moving, fixed);
+  if (!plan.step_a && plan.step_b) with_steps(fixed, moving);
+  if (!plan.step_a && !plan.step_b) with_steps(fixed, fixed);
 }
 
 template <class F>
