@@ -7,12 +7,14 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <set>
 #include <sstream>
 #include <string_view>
 #include <system_error>
+#include <thread>
 #include <tuple>
 
 #include "backflow/apps/files/atomic_file.h"
@@ -98,12 +100,25 @@ bool RunLock::is_of_the_file() const {
          opened.st_dev == named.st_dev && opened.st_ino == named.st_ino;
 }
 
+// Whether another process holds the lock, and goes on holding it. A killed one leaves it a moment
+// later than its parent hears of its end: it may have been starting a child, which has the lock
+// open as well until it becomes another program.
+static bool is_held(int descriptor) {
+  constexpr auto patience = std::chrono::milliseconds(1000), pause = std::chrono::milliseconds(20);
+  for (auto waited = pause; flock(descriptor, LOCK_EX | LOCK_NB) != 0; waited += pause) {
+    if (errno != EWOULDBLOCK) return false;  // a file system without locks
+    if (waited > patience) return true;
+    std::this_thread::sleep_for(pause);
+  }
+  return false;
+}
+
 // Nothing if there is no file, and it was not to be created.
 std::optional<RunLock> RunLock::open(const RunDirectory& run, int flags) {
   for (;;) {
     RunLock lock(run.lock(), ::open(run.lock().c_str(), O_RDWR | O_CLOEXEC | flags, 0666));
     if (lock.descriptor_ < 0) return {};
-    if (flock(lock.descriptor_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+    if (is_held(lock.descriptor_))
       fail(run.root.string(), holder(run.lock()),
            " is training here; wait for it, stop it, or choose another directory with --out");
     if (lock.is_of_the_file()) return lock;

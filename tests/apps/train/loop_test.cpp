@@ -49,11 +49,11 @@ class Counting : public Task {
 };
 
 const TrainingPlan plan{.name = "counting",
-                .epochs = 4,
-                .steps_per_epoch = 3,
-                .examples = 8,
-                .batch_size = 3,
-                .quiet = true};
+                        .epochs = 4,
+                        .steps_per_epoch = 3,
+                        .examples = 8,
+                        .batch_size = 3,
+                        .quiet = true};
 
 int run(Counting& task, const RunDirectory& run, const Start& start = {}) {
   return run_training(task, plan, run, RunLock::of_existing(run), start);

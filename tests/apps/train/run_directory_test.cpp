@@ -1,6 +1,8 @@
 #include "backflow/apps/train/run_directory.h"
 
+#include <chrono>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/tests/apps/files/scratch.h"
@@ -136,6 +138,19 @@ TEST(RunLock, IsHeldByOneAndNamesItsProcess) {
   scratch.write("lock", "1\n");  // as a process leaves it that is killed
   EXPECT_TRUE(RunLock::of_existing(run));
   EXPECT_EQ(read_file(run.lock()), "1\n");
+}
+
+// A run that was killed may hold it a moment longer than its end is known.
+TEST(RunLock, IsWaitedForAMoment) {
+  const Scratch scratch;
+  const RunDirectory run{scratch.dir()};
+  std::optional<RunLock> held = RunLock::make(run);
+  std::thread ends([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    held.reset();
+  });
+  EXPECT_EQ(message_of([&] { RunLock::make(run); }), "");
+  ends.join();
 }
 
 TEST(MetricsTable, HasOneRowPerEpochUnderItsHeader) {
