@@ -74,8 +74,8 @@ inline void check_gradients(const Flow& flow, const Tensor& x, const Pass& pass)
     const Out out = flow.forward(in[0], walk);
     return std::vector{out.z, out.logdet};
   };
-  const auto report = gradcheck(of_input, {x});
-  EXPECT_TRUE(report) << "the gradient of x: " << report.failure;
+  const auto of_x = gradcheck(of_input, {x});
+  EXPECT_TRUE(of_x) << "the gradient of x: " << of_x.failure;
   for (const auto& [name, parameter] : flow.parameters()) {
     const Tensor value = parameter->value();
     const auto report = gradcheck(of_parameter(flow, *parameter, x, pass), {value});
