@@ -125,8 +125,8 @@ void add_gradients(std::span<const Tensor> g, std::span<Accumulator* const> into
 
 static thread_local bool recording = true;
 
-NoGrad::NoGrad() : before_(std::exchange(recording, false)) {}
-NoGrad::~NoGrad() { recording = before_; }
+Recording::Recording(bool on) : before_(std::exchange(recording, on)) {}
+Recording::~Recording() { recording = before_; }
 bool grad_enabled() { return recording; }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,5 +1,5 @@
-// Looking at a running graph: who computed what, which value went bad first, and a drawing. (Where
-// the time goes: apps/train/profile.h.)
+// Looking at a running graph: who computed what, and which value went bad first. (A drawing of it:
+// ops/drawing.h. Where the time goes: apps/train/profile.h.)
 #pragma once
 
 #include <optional>
@@ -45,8 +45,5 @@ class FirstNonFinite : public Tracer {
 
   std::optional<std::string> found_;
 };
-
-// The history of a Var for Graphviz: `dot -Tpng`. Leaves are boxes, arrows follow the data.
-std::string to_dot(const Var& root);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

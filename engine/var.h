@@ -54,16 +54,19 @@ class Var {
   int output_ = 0;
 };
 
-// While one is alive, ops of this thread record no history.
-class NoGrad {
+// While one is alive, ops of this thread record a history, or none.
+class Recording {
  public:
-  NoGrad();
-  ~NoGrad();
-  NoGrad(const NoGrad&) = delete;
-  NoGrad& operator=(const NoGrad&) = delete;
+  explicit Recording(bool on);
+  ~Recording();
+  Recording(const Recording&) = delete;
+  Recording& operator=(const Recording&) = delete;
 
  private:
   bool before_;
+};
+struct NoGrad : Recording {
+  NoGrad() : Recording(false) {}
 };
 bool grad_enabled();
 

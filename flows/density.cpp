@@ -54,6 +54,45 @@ Var Density::objective(const Var& x, Pass& pass) const {
   return base_.log_prob(out.z) + out.logdet;
 }
 
+Encoded Density::forward(const Tensor& x, Pass pass) const {
+  const NoGrad no_grad;
+  pass.mode = Mode::exact;
+  pass.factored_out.clear();
+  const Out out = flow_.forward(x, pass);
+  Tensor logdet = out.logdet.value();
+  for (const Tensor& left : pass.factored_out) logdet = logdet - base_.log_prob(left).value();
+  return {out.z.value(), std::move(pass.factored_out), logdet};
+}
+
+void Density::check_bijection(const char* where) const {
+  if (const char* reason = flow_.why_no_bijection())
+    fail(where, reason, "; Flow::inverse() and Density::sample() give x alone");
+}
+
+Decoded Density::inverse(const Tensor& z, std::vector<Tensor> factored_out) const {
+  check_bijection("inverse");
+  if (z.rank() != latent_.rank() + 1 ||
+      !std::equal(latent_.begin(), latent_.end(), z.shape().begin() + 1))
+    fail("inverse", "a batch of latents of shape ", latent_, " expected, the shape is ", z.shape());
+  Pass pass;
+  pass.inverse = Inverse::exact;
+  const std::size_t given = factored_out.size();
+  pass.factored_out = std::move(factored_out);
+  const Tensor x = flow_.inverse(z, pass);
+  if (!pass.factored_out.empty())
+    fail("inverse", given, " tensors factored out were given, but the flow takes ",
+         given - pass.factored_out.size());
+  return {x, -forward(x).logdet};
+}
+
+Sample Density::sample_and_log_prob(Index n, const Random& random, double temperature) const {
+  check_bijection("sample_and_log_prob");
+  Pass pass;
+  pass.inverse = Inverse::exact;
+  const Tensor x = sample(n, random, temperature, pass);
+  return {x, log_prob(x)};
+}
+
 Tensor Density::sample(Index n, const Random& random, double temperature, Pass pass) const {
   Shape shape{n};
   for (Index size : latent_) shape.push_back(size);

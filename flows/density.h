@@ -11,6 +11,25 @@ class StandardNormal {
   Var log_prob(const Var& z) const;  // (B)
 };
 
+// A batch on the side of the noise. What split priors let leave midway belongs to z: together they
+// have as many numbers as x.
+struct Encoded {
+  Tensor z;                          // (B, the latent's shape)
+  std::vector<Tensor> factored_out;  // in the order in which they left; empty without split priors
+  Tensor logdet;                     // (B), nats: log|det d(z, factored_out)/dx|
+};
+
+// A batch on the side of the data.
+struct Decoded {
+  Tensor x;
+  Tensor logdet;  // (B), nats: log|det dx/d(z, factored_out)|
+};
+
+struct Sample {
+  Tensor x;
+  Tensor log_prob;  // (B), nats
+};
+
 class Density {
  public:
   // The flow is borrowed. `latent` is the shape of one example's z.
@@ -25,11 +44,27 @@ class Density {
   // pass.losses.
   Var objective(const Var& x, Pass& pass) const;
 
+  // The whole model as one invertible map, with its true log-determinant: exact, and without the
+  // likelihood of what split priors factored out, which a flow's own logdet includes. So
+  // log_prob(x) is logdet and the standard normal log-densities of z and of each tensor factored
+  // out.
+  Encoded forward(const Tensor& x, Pass pass = {}) const;
+  // The exact inverse. Its logdet is minus that of forward at the x that was found. Fails where
+  // forward and inverse do not undo each other (Flow::why_no_bijection), and for latents of other
+  // shapes or another number of tensors factored out.
+  Decoded inverse(const Tensor& z, std::vector<Tensor> factored_out = {}) const;
+
   // n examples: the flow's inverse of temperature * N(0, I). What split priors factored out is
   // drawn likewise.
   Tensor sample(Index n, const Random& random, double temperature = 1, Pass pass = {}) const;
 
+  // The same by the exact inverse, and log_prob of what came out. At another temperature than 1 the
+  // samples are not drawn from that density. Fails as inverse() does.
+  Sample sample_and_log_prob(Index n, const Random& random, double temperature = 1) const;
+
  private:
+  void check_bijection(const char* where) const;
+
   const Flow& flow_;
   Shape latent_;
   StandardNormal base_;

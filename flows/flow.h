@@ -104,6 +104,16 @@ class Flow : public Module {
                                [](const Flow* flow) { return flow->has_learned_inverse(); });
   }
 
+  // Why the exact inverse and forward do not undo each other, even but for rounding errors: then a
+  // sample has no density that could be had by walking it forward. Null: they do. By itself a flow
+  // gives the reason of the first of those flows that has one.
+  virtual const char* why_no_bijection() const {
+    const char* reason = nullptr;
+    for (const Flow* flow : flows())
+      if (!reason) reason = flow->why_no_bijection();
+    return reason;
+  }
+
   Out forward(const Var& x) const {
     Pass pass;
     return forward(x, pass);

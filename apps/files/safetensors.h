@@ -46,6 +46,7 @@ class SafetensorsFile {
   // Reads the header, and, where there are checksums, everything once to compare them.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
+  const std::filesystem::path& path() const { return file_.path(); }
   const std::map<std::string, Entry>& tensors() const { return tensors_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }  // no checksums
   // All tensors together have so many: no model with more parameters can come from this file.

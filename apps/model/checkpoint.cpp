@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <set>
 #include <string_view>
 
+#include "backflow/apps/files/module_file.h"
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/datasets.h"
@@ -15,39 +15,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-// Axes of size 1 say nothing: the authors' (784, 784, 1, 1) is our (784, 784).
-std::vector<std::uint64_t> without_ones(const auto& sizes) {
-  std::vector<std::uint64_t> out;
-  for (const auto size : sizes)
-    if (size != 1) out.push_back(static_cast<std::uint64_t>(size));
-  return out;
-}
-
-Tensor find_tensor(const Checkpoint& checkpoint, const std::string& name, const Shape& shape) {
-  const auto found = checkpoint.file.tensors().find(name);
-  if (found == checkpoint.file.tensors().end())
-    fail(checkpoint.name, "the tensor '", name, "' is missing; expected the shape ", shape);
-  const std::vector<std::uint64_t>& sizes = found->second.sizes;
-  if (without_ones(sizes) != without_ones(shape))
-    fail(checkpoint.name, "the tensor '", name, "' has the shape ", text_of(sizes), ", expected ",
-         shape);
-  const Tensor tensor = checkpoint.file.read(name);
-  if (!all_finite(tensor))
-    fail(checkpoint.name, "the tensor '", name, "' holds values that are not finite");
-  return tensor.reshape(shape);
-}
-
-void refuse_unknown_tensors(const Model& model, const Checkpoint& checkpoint) {
-  std::set<std::string> known;
-  for (const auto& [name, parameter] : model.flow().parameters()) known.insert(name);
-  for (const auto& [name, buffer] : model.flow().buffers()) known.insert(name);
-  for (const std::string& name : ignored_names(model.flow())) known.insert(name);
-  for (const auto& [name, tensor] : checkpoint.file.tensors())
-    if (!known.contains(name) && !is_optimizer_state(name))
-      fail(checkpoint.name, "holds the tensor ", quote(name, '\''),
-           ", which this experiment's model does not have; is it another experiment's?");
-}
 
 // The text of `key`, which a file that can be resumed from has.
 const std::string& find_text(const Checkpoint& checkpoint, const std::string& key) {
@@ -150,25 +117,22 @@ std::optional<std::string> blas_kernel_of(const Checkpoint& checkpoint) {
 }
 
 void restore(const Model& model, const Checkpoint& checkpoint) {
-  refuse_unknown_tensors(model, checkpoint);
-  std::vector<Tensor> values;
-  const auto parameters = model.flow().parameters();
-  for (const auto& [name, parameter] : parameters)
-    values.push_back(find_tensor(checkpoint, name, parameter->shape()));
-  std::vector<std::pair<Tensor*, Tensor>> buffers;
-  for (const auto& [name, buffer] : model.flow().buffers())
-    if (checkpoint.ours() || checkpoint.file.tensors().contains(name))
-      buffers.emplace_back(buffer, find_tensor(checkpoint, name, buffer->shape()));
-  for (std::size_t i = 0; i < values.size(); ++i)
-    parameters[i].parameter->set(std::move(values[i]));
-  for (auto& [buffer, value] : buffers) *buffer = std::move(value);
+  const std::vector<std::string> ignored = ignored_names(model.flow());
+  Leniency leniency;
+  leniency.may_lack_buffers = !checkpoint.ours();
+  leniency.is_known = [&](const std::string& name) {
+    return is_optimizer_state(name) ||
+           std::find(ignored.begin(), ignored.end(), name) != ignored.end();
+  };
+  leniency.unknown = "which this experiment's model does not have; is it another experiment's?";
+  load_tensors(checkpoint.file, checkpoint.name, model.flow(), leniency);
 }
 
 void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
   const auto state = optimizer.state();
   std::vector<Tensor> values;
   for (const auto& [name, tensor] : state)
-    values.push_back(find_tensor(checkpoint, name, tensor->shape()));
+    values.push_back(read_tensor(checkpoint.file, checkpoint.name, name, tensor->shape()));
   restore_steps(optimizer, checkpoint);
   for (std::size_t i = 0; i < values.size(); ++i) *state[i].tensor = std::move(values[i]);
 }
@@ -193,13 +157,9 @@ Position position_of(const Checkpoint& checkpoint) {
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
                      Optimizer& optimizer, const Position& position) {
   TensorFile file;
-  const auto add = [&](const std::string& name, const Tensor& tensor) {
-    if (!file.tensors.emplace(name, tensor).second)
-      fail(path.string(), "two tensors would have the name '", name, "', expected one for each");
-  };
-  for (const auto& [name, parameter] : model.flow().parameters()) add(name, parameter->value());
-  for (const auto& [name, buffer] : model.flow().buffers()) add(name, *buffer);
-  for (const auto& [name, tensor] : optimizer.state()) add(name, *tensor);
+  add_tensors(file, path.string(), model.flow());
+  for (const auto& [name, tensor] : optimizer.state())
+    add_tensor(file, path.string(), name, *tensor);
   Config same_however_far = config;
   if (!schedules()[config.schedule].knows_the_end) same_however_far.epochs = Config().epochs;
   file.metadata = {{"experiment", config.experiment},

@@ -12,6 +12,10 @@ class Dequantization : public Flow {
  public:
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
+  const char* why_no_bijection() const override {
+    return "the inverse of dequantization rounds to whole numbers, which have a probability and no "
+           "density";
+  }
   using Flow::forward, Flow::inverse;
 };
 

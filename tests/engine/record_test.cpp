@@ -258,6 +258,16 @@ TEST(NoGrad, RecordsNothingAndNests) {
   EXPECT_TRUE(square(x).requires_grad());
 }
 
+TEST(Recording, IsPutOnWithinNoGradAndOffAgainBehindIt) {
+  const Var x = Var::leaf(Tensor(2));
+  const NoGrad no_grad;
+  {
+    const Recording recording(true);
+    EXPECT_TRUE(record("f", Tensor(1), grad(x, [](const Tensor& g) { return g; })).requires_grad());
+  }
+  EXPECT_FALSE(grad_enabled());
+}
+
 TEST(NoGrad, IsUndoneByAnException) {
   EXPECT_THROW(
       {

@@ -4,7 +4,13 @@
 #include <numbers>
 
 #include "backflow/flows/elementwise/activations.h"
+#include "backflow/flows/elementwise/spline.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/image/coupling.h"
 #include "backflow/flows/image/preprocessing.h"
+#include "backflow/flows/image/squeeze.h"
+#include "backflow/flows/linear/conv1x1.h"
+#include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/flows/linear/self_normalizing.h"
 #include "backflow/flows/sequential.h"
 #include "backflow/tests/flows/check_flow.h"
@@ -285,6 +291,177 @@ TEST(Density, SampleHandsThePassOn) {
   pass.inverse = Inverse::exact;
   Density(probe, {2}).sample(1, Random(1), 1, pass);
   EXPECT_EQ(probe.seen.inverse, Inverse::exact);
+}
+
+// ---- The model as one map ---------------------------------------------------------------------
+
+void shake(const Flow& flow, Real by = 0.1) {
+  for (const auto& [name, parameter] : flow.parameters())
+    parameter->set(parameter->value() + Random(name.size()).normal(parameter->shape()) * by);
+}
+
+FlowPtr spline(Index size) {
+  return make<SplineActivation>(Random(1).normal({1, size, 5}), Random(2).normal({1, size, 5}),
+                                Random(3).normal({1, size, 4}));
+}
+
+struct Map {
+  const char* name;
+  FlowPtr flow;
+  Shape x, latent;
+  std::size_t factored_out = 0;
+};
+
+// Every kind of inverse there is: by formula, by a root, by a factorization, learned beside it, and
+// with split priors on the way.
+std::vector<Map> maps() {
+  std::vector<Map> all;
+  const Tensor W = random_orthogonal(6, Random(1)), b = Random(2).normal({6});
+  all.push_back(
+      {"splines", chain(make<Exact>(W, b), spline(6), make<ActNorm>(Index{6})), {6}, {6}});
+  all.push_back({"self-normalizing",
+                 chain(make<SelfNormalizing>(W, W * 0.5, b), make<SmoothTanh>(1, 0.1)),
+                 {6},
+                 {6}});
+  all.push_back({"couplings",
+                 chain(make<ActNorm>(Index{2}), make<Squeeze>(),
+                       make<Coupling>(Index{8}, Index{5}, Random(3)),
+                       make<SplitPrior>(Index{8}, Index{5}, Random(4)),
+                       make<Conv1x1>(random_orthogonal(4, Random(5))),
+                       make<SplitPrior>(Index{4}, Index{5}, Random(6))),
+                 {2, 4, 4},
+                 {2, 2, 2},
+                 2});
+  for (const Map& map : all) shake(*map.flow);
+  return all;
+}
+
+Shape batch_of(Index n, const Shape& example) {
+  Shape shape{n};
+  for (Index size : example) shape.push_back(size);
+  return shape;
+}
+
+std::vector<Real> latents_of(const Encoded& encoded) {
+  std::vector<Real> all = encoded.z.values();
+  for (const Tensor& left : encoded.factored_out)
+    for (Real value : left.values()) all.push_back(value);
+  return all;
+}
+
+// By central differences, for what leaves midway has no history.
+Tensor jacobian_with_all_latents(const Density& density, const Tensor& x) {
+  const Index D = x.size();
+  const Real step = in_double ? 1e-5 : 1e-2;
+  Tensor jacobian = Tensor::empty({D, D});
+  for (Index i = 0; i < D; ++i) {
+    Tensor after = x, before = x;
+    after.mutable_data()[i] += step;
+    before.mutable_data()[i] -= step;
+    const auto z = latents_of(density.forward(after)), y = latents_of(density.forward(before));
+    for (Index j = 0; j < D; ++j)
+      jacobian.mutable_data()[j * D + i] = (z.at(j) - y.at(j)) / (2 * step);
+  }
+  return jacobian;
+}
+
+TEST(Density, ForwardHasTheLogDeterminantOfAllLatents) {
+  for (const Map& map : maps()) {
+    const Density density(*map.flow, map.latent);
+    const Tensor x = Random(7).normal(batch_of(1, map.x));
+    const Encoded encoded = density.forward(x);
+    EXPECT_EQ(encoded.factored_out.size(), map.factored_out) << map.name;
+    ASSERT_EQ(encoded.logdet.shape(), Shape{1}) << map.name;
+    EXPECT_NEAR(encoded.logdet[0], LU(jacobian_with_all_latents(density, x)).log_abs_det(),
+                in_double ? 1e-7 : 0.05)
+        << map.name;
+  }
+}
+
+TEST(Density, LogProbIsForwardsLogDeterminantAndTheNormalDensityOfAllLatents) {
+  for (const Map& map : maps()) {
+    const Density density(*map.flow, map.latent);
+    const Tensor x = Random(7).normal(batch_of(3, map.x));
+    Pass pass;
+    pass.mode = Mode::train;  // does not matter
+    const Encoded encoded = density.forward(x, pass);
+    Tensor expected = encoded.logdet + StandardNormal().log_prob(encoded.z).value();
+    for (const Tensor& left : encoded.factored_out)
+      expected = expected + StandardNormal().log_prob(left).value();
+    expect_close(density.log_prob(x), expected, 10 * tolerance, map.name);
+  }
+}
+
+TEST(Density, InverseUndoesForwardAndItsLogDeterminant) {
+  for (const Map& map : maps()) {
+    const Density density(*map.flow, map.latent);
+    const Tensor x = Random(7).normal(batch_of(3, map.x));
+    const Encoded encoded = density.forward(x);
+    const Decoded decoded = density.inverse(encoded.z, encoded.factored_out);
+    expect_close(decoded.x, x, in_double ? 1e-9 : 1e-3, map.name);
+    expect_close(decoded.logdet, -encoded.logdet, in_double ? 1e-8 : 1e-2, map.name);
+  }
+}
+
+TEST(Density, SamplesComeWithTheirDensity) {
+  for (const Map& map : maps()) {
+    const Density density(*map.flow, map.latent);
+    for (const double temperature : {1.0, 0.6}) {
+      const Sample sample = density.sample_and_log_prob(4, Random(9), temperature);
+      Pass exact;
+      exact.inverse = Inverse::exact;
+      EXPECT_EQ(sample.x.shape(), batch_of(4, map.x)) << map.name;
+      EXPECT_EQ(sample.x.values(), density.sample(4, Random(9), temperature, exact).values());
+      EXPECT_EQ(sample.log_prob.values(), density.log_prob(sample.x).values()) << map.name;
+    }
+  }
+}
+
+// The density of the sample is that of the noise it was made of, stretched.
+TEST(Density, TheDensityOfASampleFollowsFromItsNoise) {
+  const Map map = std::move(maps()[0]);
+  const Density density(*map.flow, map.latent);
+  const Random random(9, Purpose{3});
+  const Tensor z = Latents{random}.draw({4, 6});
+  const Sample sample = density.sample_and_log_prob(4, random);
+  const Tensor expected = StandardNormal().log_prob(z).value() - density.inverse(z).logdet;
+  expect_close(sample.log_prob, expected, in_double ? 1e-8 : 1e-2, "log_prob");
+}
+
+TEST(Density, OfRoundedSamplesThereIsNone) {
+  const FlowPtr flow = chain(chain(make<Normalization>(0, 2), make<Dequantization>()));
+  const Density density(*flow, {3});
+  const std::string reason =
+      "the inverse of dequantization rounds to whole numbers, which have a probability and no "
+      "density; Flow::inverse() and Density::sample() give x alone";
+  EXPECT_EQ(error_of([&] { density.sample_and_log_prob(2, Random(1)); }),
+            "[sample_and_log_prob] " + reason);
+  EXPECT_EQ(error_of([&] { density.inverse(Tensor::zeros({2, 3})); }), "[inverse] " + reason);
+  EXPECT_EQ(density.forward(Tensor::zeros({2, 3})).z.shape(), Shape({2, 3})) << "has no such need";
+  for (const Map& map : maps()) EXPECT_EQ(map.flow->why_no_bijection(), nullptr) << map.name;
+}
+
+TEST(Density, LatentsThatDoNotFitAreRefused) {
+  const Map map = std::move(maps()[2]);
+  const Density density(*map.flow, map.latent);
+  const Encoded e = density.forward(Random(7).normal({2, 2, 4, 4}));
+  EXPECT_EQ(error_of([&] {
+              density.inverse(Tensor::zeros({2, 8}), e.factored_out);
+            }),
+            "[inverse] a batch of latents of shape (2, 2, 2) expected, the shape is (2, 8)");
+  EXPECT_NE(error_of([&] { density.inverse(Tensor(), e.factored_out); }), "no error");
+  EXPECT_NE(error_of([&] { density.inverse(Tensor(1), e.factored_out); }), "no error");
+  EXPECT_EQ(error_of([&] { density.inverse(e.z, {e.factored_out[1]}); }),
+            "[split_prior] the pass has nothing factored out to pop, and no latents to draw from");
+  EXPECT_EQ(error_of([&] {
+              density.inverse(e.z, {e.factored_out[0], e.factored_out[0], e.factored_out[1]});
+            }),
+            "[inverse] 3 tensors factored out were given, but the flow takes 2");
+  EXPECT_NE(error_of([&] {
+              density.inverse(e.z, {e.factored_out[1], e.factored_out[0]});
+            }),
+            "no error");
+  EXPECT_NE(error_of([&] { density.inverse(e.z, {e.factored_out[0], Tensor()}); }), "no error");
 }
 
 TEST(Density, WrongLatentShapeIsNamed) {
