@@ -56,6 +56,5 @@ class Tensor {
 Tensor add(const Tensor& a, const Tensor& b);        // equal shapes
 void add_into(Tensor& sum, const Tensor& x);         // sum += x, equal shapes
 Tensor sum_to(const Tensor& x, const Shape& shape);  // sums what broadcasting `shape` had repeated
-bool all_finite(const Tensor& x);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -254,19 +254,6 @@ TEST(SumTo, GivesTheSameBitsOnAnyNumberOfThreads) {
   set_threads(before);
 }
 
-TEST(AllFinite, FindsOneBadElementAnywhere) {
-  EXPECT_TRUE(all_finite(counting({30000})));
-  EXPECT_TRUE(all_finite(Tensor::zeros({0})));
-  EXPECT_TRUE(all_finite(Tensor(std::numeric_limits<Real>::max())));
-  const Real infinity = std::numeric_limits<Real>::infinity();
-  for (Real bad : {std::numeric_limits<Real>::quiet_NaN(), infinity, -infinity})
-    for (Index at : {0, 8191, 8192, 29999}) {
-      Tensor x = counting({30000});
-      x.mutable_data()[at] = bad;
-      EXPECT_FALSE(all_finite(x)) << bad << " at " << at;
-    }
-}
-
 TEST(Undefined, TensorHasNoValuesAndSaysSo) {
   const std::string message =
       "[tensor] undefined: a default-constructed Tensor or Var has no values; give it one";
@@ -281,7 +268,6 @@ TEST(Undefined, TensorHasNoValuesAndSaysSo) {
   EXPECT_EQ(error_of([&] { add(undefined, one); }), message);
   EXPECT_EQ(error_of([&] { add_into(undefined, one); }), message);
   EXPECT_EQ(error_of([&] { sum_to(undefined, {}); }), message);
-  EXPECT_EQ(error_of([&] { all_finite(undefined); }), message);
   EXPECT_FALSE(undefined.shared());
 }
 

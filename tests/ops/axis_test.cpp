@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backflow/ops/finite.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
