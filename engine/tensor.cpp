@@ -65,6 +65,25 @@ Real Tensor::item() const {
   return *data();
 }
 
+Index Tensor::place(const char* op, std::initializer_list<Index> indices) const {
+  check_defined();
+  if (std::ssize(indices) != rank())
+    fail(op, indices.size(), " indices for the shape ", shape_, ", expected ", rank());
+  Index place = 0;
+  for (int axis = 0; axis < rank(); ++axis) {
+    const Index index = indices.begin()[axis];
+    if (index < 0 || index >= shape_[axis])
+      fail(op, "index ", index, " is out of range for axis ", axis, " of ", shape_);
+    place = place * shape_[axis] + index;
+  }
+  return place;
+}
+
+void Tensor::set(std::initializer_list<Index> indices, Real value) {
+  const Index place = this->place("set", indices);
+  mutable_data()[place] = value;
+}
+
 Tensor Tensor::reshape(const Shape& shape) const {
   check_defined();
   shape.check_size();
