@@ -9,24 +9,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-static double sum_of_squares(const Tensor& x) {
-  std::vector<double> chunks((x.size() + elements_per_chunk - 1) / elements_per_chunk);
-  parallel_for(x.size(), elements_per_chunk, [&, all = x.data()](Index begin, Index end) {
-    const auto square = [p = all + begin](Index i) { return static_cast<double>(p[i]) * p[i]; };
-    chunks[begin / elements_per_chunk] = sum_in_lanes(end - begin, square);
-  });
-  double total = 0;
-  for (double chunk : chunks) total += chunk;
-  return total;
-}
-
-double global_norm(const Gradients& gradients, const std::vector<NamedParameter>& parameters) {
-  double total = 0;
-  for (const auto& [name, parameter] : parameters)
-    if (gradients.contains(*parameter)) total += sum_of_squares(gradients[*parameter]);
-  return std::sqrt(total);
-}
-
 Optimizer::Optimizer(std::vector<NamedParameter> parameters, std::string name,
                      const std::string& letters)
     : name_(std::move(name)), letters_(letters) {

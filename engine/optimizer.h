@@ -6,9 +6,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// sqrt(sum of squares) over all the parameters' gradients.
-double global_norm(const Gradients& gradients, const std::vector<NamedParameter>& parameters);
-
 struct NamedSteps {
   std::string name;
   Index steps;
@@ -24,8 +21,9 @@ class Optimizer {
   virtual ~Optimizer() = default;
 
   // Moves every parameter that has a gradient. `gradient_scale` multiplies the gradients first:
-  // with min(1, max_norm / global_norm(...)) it is clipping without a pass of its own. Fails, and
-  // moves none, if the shape of a gradient or of the state is not its parameter's.
+  // with min(1, max_norm / global_norm(...)), of ops/global_norm.h, it is clipping without a pass
+  // of its own. Fails, and moves none, if the shape of a gradient or of the state is not its
+  // parameter's.
   void step(const Gradients& gradients, double learning_rate, double gradient_scale = 1);
   // What must be saved, beside the parameters and the steps, to go on later with the same bits.
   // Fails if two parameters have one name.

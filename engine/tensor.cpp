@@ -1,8 +1,5 @@
 #include "backflow/engine/tensor.h"
 
-#include <atomic>
-#include <cmath>
-
 #include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -56,9 +53,7 @@ Real* Tensor::mutable_data() {
   check_defined();
   if (buffer_.shared()) {
     Buffer copy = buffer_for(shape_);
-    parallel_for(size(), elements_per_chunk, [&](Index begin, Index end) {
-      std::copy(data() + begin, data() + end, copy.data() + begin);
-    });
+    for_each_element(size(), [to = copy.data(), from = data()](Index i) { to[i] = from[i]; });
     buffer_ = std::move(copy);
   }
   return buffer_.data();
@@ -68,6 +63,25 @@ Real Tensor::item() const {
   check_defined();
   if (size() != 1) fail("item", "one element expected, the shape is ", shape_);
   return *data();
+}
+
+Index Tensor::place(const char* op, std::initializer_list<Index> indices) const {
+  check_defined();
+  if (std::ssize(indices) != rank())
+    fail(op, indices.size(), " indices for the shape ", shape_, ", expected ", rank());
+  Index place = 0;
+  for (int axis = 0; axis < rank(); ++axis) {
+    const Index index = indices.begin()[axis];
+    if (index < 0 || index >= shape_[axis])
+      fail(op, "index ", index, " is out of range for axis ", axis, " of ", shape_);
+    place = place * shape_[axis] + index;
+  }
+  return place;
+}
+
+void Tensor::set(std::initializer_list<Index> indices, Real value) {
+  const Index place = this->place("set", indices);
+  mutable_data()[place] = value;
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
@@ -82,9 +96,8 @@ Tensor Tensor::reshape(const Shape& shape) const {
 Tensor add(const Tensor& a, const Tensor& b) {
   if (!(a.shape() == b.shape())) fail("add", "shapes differ: ", a.shape(), " and ", b.shape());
   Tensor out = Tensor::empty(a.shape());
-  Real* y = out.mutable_data();
-  parallel_for(a.size(), elements_per_chunk, [&, p = a.data(), q = b.data()](Index i, Index end) {
-    for (; i < end; ++i) y[i] = p[i] + q[i];
+  for_each_element(a.size(), [y = out.mutable_data(), p = a.data(), q = b.data()](Index i) {
+    y[i] = p[i] + q[i];
   });
   return out;
 }
@@ -95,10 +108,7 @@ void add_into(Tensor& sum, const Tensor& x) {
     return;
   }
   if (!(sum.shape() == x.shape())) fail("add", "shapes differ: ", sum.shape(), " and ", x.shape());
-  parallel_for(x.size(), elements_per_chunk,
-               [y = sum.mutable_data(), p = x.data()](Index i, Index end) {
-                 for (; i < end; ++i) y[i] += p[i];
-               });
+  for_each_element(x.size(), [y = sum.mutable_data(), p = x.data()](Index i) { y[i] += p[i]; });
 }
 
 // The axes of x are (outer, summed, inner). A float sum of many rows would lose digits: in double.
@@ -154,16 +164,6 @@ Tensor sum_to(const Tensor& x, const Shape& shape) {
     end = begin - 1;
   }
   return out.reshape(shape);
-}
-
-bool all_finite(const Tensor& x) {
-  std::atomic<bool> finite = true;
-  parallel_for(x.size(), elements_per_chunk, [&, p = x.data()](Index i, Index end) {
-    bool chunk_finite = true;
-    for (; i < end; ++i) chunk_finite &= std::isfinite(p[i]);
-    if (!chunk_finite) finite = false;
-  });
-  return finite;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

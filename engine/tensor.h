@@ -36,7 +36,10 @@ class Tensor {
   Real* mutable_data();
   bool shared() const { return defined() && buffer_.shared(); }
   Real operator[](Index i) const { return data()[i]; }  // flat; the index is not checked
-  Real item() const;                                    // of a tensor with one element
+  // The element at an index per axis, x.at({i, j}). Fails unless 0 <= index < size on every axis.
+  Real at(std::initializer_list<Index> indices) const { return data()[place("at", indices)]; }
+  void set(std::initializer_list<Index> indices, Real value);
+  Real item() const;  // of a tensor with one element
   std::vector<Real> values() const { return {data(), data() + size()}; }
 
   Tensor reshape(const Shape& shape) const;  // the same buffer under another shape
@@ -47,15 +50,19 @@ class Tensor {
       fail_undefined();
   }
   [[noreturn]] static void fail_undefined();
+  Index place(const char* op, std::initializer_list<Index> indices) const;
 
   Shape shape_;
   Buffer buffer_;
 };
 
+// As NumPy prints an array: "[[1. 2.]\n [3. 4.]]", summarised above 1000 elements. A scalar is
+// printed as an element is, "1.", and an undefined tensor as "undefined".
+std::ostream& operator<<(std::ostream& out, const Tensor& x);  // print.cpp
+
 // The arithmetic that adding up gradients needs; every other kernel stands beside its op in ops/.
 Tensor add(const Tensor& a, const Tensor& b);        // equal shapes
 void add_into(Tensor& sum, const Tensor& x);         // sum += x, equal shapes
 Tensor sum_to(const Tensor& x, const Shape& shape);  // sums what broadcasting `shape` had repeated
-bool all_finite(const Tensor& x);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

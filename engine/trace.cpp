@@ -12,17 +12,4 @@ void trace_work(const char* what) {
   if (active_tracer) active_tracer->on_work(what);
 }
 
-void FirstNonFinite::on_forward(const char* op, std::span<const Tensor> values) {
-  look(op, "the value of '", values);
-}
-
-void FirstNonFinite::on_backward(const char* op, std::span<const Tensor> gradients) {
-  look(op, "a gradient computed by '", gradients);
-}
-
-void FirstNonFinite::look(const char* op, const char* what, std::span<const Tensor> all) {
-  for (const Tensor& x : all)
-    if (!found_ && !all_finite(x)) found_ = std::string(what) + op + "'";
-}
-
 }  // namespace backflow::inline BACKFLOW_PRECISION

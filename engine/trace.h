@@ -1,8 +1,7 @@
-// Looking at a running graph: who computed what, and which value went bad first. (A drawing of it:
-// ops/drawing.h. Where the time goes: apps/train/profile.h.)
+// Looking at a running graph: who computed what. (A drawing of it: ops/drawing.h. Which value went
+// bad first: ops/finite.h. Where the time goes: apps/train/profile.h.)
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "backflow/engine/record.h"
@@ -30,20 +29,5 @@ class Tracer {
 
 // Tells the tracer of this thread, if there is one.
 void trace_work(const char* what);
-
-// Finds the first op whose value or gradient holds a NaN or an infinity. Reads every value: for
-// the step that failed, not for every step.
-class FirstNonFinite : public Tracer {
- public:
-  void on_forward(const char* op, std::span<const Tensor> values) override;
-  void on_backward(const char* op, std::span<const Tensor> gradients) override;
-  // "the value of 'exp'" or "a gradient computed by 'exp'".
-  const std::optional<std::string>& found() const { return found_; }
-
- private:
-  void look(const char* op, const char* what, std::span<const Tensor> all);
-
-  std::optional<std::string> found_;
-};
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -54,6 +54,8 @@ class Var {
   int output_ = 0;
 };
 
+inline std::ostream& operator<<(std::ostream& out, const Var& x) { return out << x.value(); }
+
 // While one is alive, ops of this thread record a history, or none.
 class Recording {
  public:

@@ -81,16 +81,20 @@ void for_each_indexed(const Shape& x, int axis, const Tensor& index, const Visit
   });
 }
 
+// Beyond this length, some whole numbers are no Reals: places would be rounded.
+void check_places_are_exact(const char* op, const Shape& x, int axis) {
+  constexpr Index most = Index{1} << std::numeric_limits<Real>::digits;
+  if (x[axis] > most)
+    fail(op, "axis ", axis, " of the shape ", x, " is too long: an index held as ",
+         sizeof(Real) == 4 ? "float" : "double", " names ", most, " places exactly");
+}
+
 void check_index(const Shape& x, int axis, const Tensor& index) {
   bool fits = index.rank() == x.rank();
   for (int i = 0; fits && i < x.rank(); ++i) fits = i == axis || index.size(i) == x[i];
   if (!fits)
     fail("gather", "sizes differ beside axis ", axis, ": x is ", x, ", the index ", index.shape());
-  // Beyond these, some whole numbers are no Reals: an index would have been rounded before it came.
-  constexpr Index most = Index{1} << std::numeric_limits<Real>::digits;
-  if (x[axis] > most)
-    fail("gather", "axis ", axis, " of the shape ", x, " is too long: an index held as ",
-         sizeof(Real) == 4 ? "float" : "double", " names ", most, " places exactly");
+  check_places_are_exact("gather", x, axis);
   const Real n = static_cast<Real>(x[axis]);
   for (Index i = 0; i < index.size(); ++i)
     if (!(index[i] >= 0 && index[i] < n && index[i] == std::trunc(index[i])))
@@ -138,6 +142,39 @@ Var cumsum(const Var& x, int axis) {
   return record("cumsum", cumsum(x.value(), axis), grad(x, [axis](const Tensor& g) {
                   return running_sum(g, axis, Direction::backwards);
                 }));
+}
+
+Tensor argmax(const Tensor& x, int axis, bool keep) {
+  axis = x.shape().axis("argmax", axis);
+  if (x.size(axis) == 0) fail("argmax", "no elements on axis ", axis, " of the shape ", x.shape());
+  check_places_are_exact("argmax", x.shape(), axis);
+  Shape kept, dropped;
+  for (int i = 0; i < x.rank(); ++i) {
+    kept.push_back(i == axis ? 1 : x.size(i));
+    if (i != axis) dropped.push_back(x.size(i));
+  }
+  const Lines l(x.shape(), axis);
+  Tensor y = Tensor::empty(keep ? kept : dropped);
+  for_each_panel(l,
+                 [&, p = x.data(), to = y.mutable_data()](Index outer, Index first, Index count) {
+                   Real top[max_width], place[max_width] = {};
+                   std::copy_n(p + outer * l.n * l.inner + first, count, top);
+                   for (Index j = 1; j < l.n; ++j)
+                     for (Index i = 0; i < count; ++i) {
+                       const Real x = p[(outer * l.n + j) * l.inner + first + i];
+                       const bool stays = top[i] >= x || top[i] != top[i];
+                       place[i] = stays ? place[i] : static_cast<Real>(j);
+                       top[i] = stays ? top[i] : x;
+                     }
+                   std::copy_n(place, count, to + outer * l.inner + first);
+                 });
+  return y;
+}
+
+Index argmax(const Tensor& x) {
+  if (x.size() == 0) fail("argmax", "no elements in the shape ", x.shape());
+  const auto is_largest = [top = max(x).item()](Real x) { return x == top || x != x; };
+  return std::find_if(x.data(), x.data() + x.size(), is_largest) - x.data();
 }
 
 Tensor gather(const Tensor& x, int axis, const Tensor& index) {

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/random.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

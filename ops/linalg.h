@@ -28,8 +28,10 @@ class LU {
   std::shared_ptr<const Factors> factors_;
 };
 
-// log|det A| as a scalar, in nats; its gradient is A^-T. The second form uses factors of A that
-// the caller already has.
+// log|det A| as a scalar, in nats; its gradient is A^-T. Of a batch (B, n, n) it is that of each
+// matrix, (B). Fails for a singular matrix, with its number in the batch. The last form uses
+// factors of A, a single matrix, that the caller already has.
+Tensor logabsdet(const Tensor& A);
 Var logabsdet(const Var& A);
 Var logabsdet(const Var& A, const LU& lu);
 Var solve(const Var& A, const Var& B);  // A^-1 B, (n, n) and (n, k)

@@ -8,7 +8,7 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// A matrix, read as it is or transposed. Nothing is copied.
+// A matrix, or a batch of them, read as it is or transposed. Nothing is copied.
 template <class T>
 struct Operand {
   T value;
@@ -23,6 +23,11 @@ inline Operand<Tensor> transposed(const Tensor& x) { return {x, true}; }
 inline Operand<Var> transposed(const Var& x) { return {x, true}; }
 
 // (m, k) x (k, n) -> (m, n); 2 m n k flop.
+//
+// A batch of matrices (B, m, k) is multiplied matrix by matrix, by a batch (B, k, n) or by one
+// matrix (k, n) that serves all; so is one matrix (m, k) by a batch: -> (B, m, n). transposed(x)
+// reads each matrix of a batch transposed. The batches must be of the same size, and nothing else
+// broadcasts.
 Tensor matmul(const Operand<Tensor>& a, const Operand<Tensor>& b);
 Var matmul(const Operand<Var>& a, const Operand<Var>& b);
 Var matmul(const Operand<Var>& a, const Operand<Tensor>& b);  // a Tensor is a constant

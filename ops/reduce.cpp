@@ -135,6 +135,24 @@ Tensor largest(const Tensor& x, const Reduction& reduction) {  // NaN beats ever
   return fold<Real>(x, reduction, [](Real a, Real b) { return a >= b || a != a ? a : b; });
 }
 
+Tensor smallest(const Tensor& x, const Reduction& reduction) {  // and here
+  return fold<Real>(x, reduction, [](Real a, Real b) { return a <= b || a != a ? a : b; });
+}
+
+// An op whose value is one of the elements behind it: its gradient is shared among those that are
+// equal to it.
+Var chosen_element(OpName op, const Var& x, const Tensor& chosen, const Reduction& reduction,
+                   bool keep) {
+  const auto equal = [](Real x, Real chosen) { return Real(x == chosen); };
+  const auto if_tied = [](Real tie, Real g) { return tie != 0 ? g : Real(0); };
+  return record(op, chosen.reshape(reduction.shape(keep)),
+                grad(x, [=, X = x.value()](const Tensor& g) {
+                  const Tensor ties = pointwise(op, X, chosen, equal);
+                  const Tensor shares = pointwise(op, ties, g.reshape(chosen.shape()), if_tied);
+                  return shares / total(ties, reduction);  // 0 / 0 if what was chosen is NaN
+                }));
+}
+
 // log(sum(e^x)) = log(sum(e^(x - shift))) + shift. The gradient is made from the two parts, not
 // from their sum: a large shift would round the logarithm away.
 struct LogTotalExp {
@@ -145,7 +163,7 @@ struct LogTotalExp {
 
   Tensor value() const {
     return pointwise("logsumexp", scaled, shift,
-                     [](Real total, Real shift) { return std::log(total) + shift; });
+                     [](Real sum, Real by) { return std::log(sum) + by; });
   }
   Tensor softmax(const Tensor& x) const {
     return pointwise("logsumexp", shifted_exp(x), scaled,
@@ -157,7 +175,7 @@ struct LogTotalExp {
 
  private:
   Tensor shifted_exp(const Tensor& x) const {
-    return pointwise("logsumexp", x, shift, [](Real x, Real shift) { return std::exp(x - shift); });
+    return pointwise("logsumexp", x, shift, [](Real x, Real by) { return std::exp(x - by); });
   }
 };
 
@@ -223,14 +241,17 @@ Tensor max(const Tensor& x, const std::vector<int>& axes, bool keep) {
 
 Var max(const Var& x, const std::vector<int>& axes, bool keep) {
   const Reduction reduction = reduction_of_some("max", x.shape(), axes);
-  const Tensor X = x.value(), top = largest(X, reduction);
-  return record("max", top.reshape(reduction.shape(keep)), grad(x, [=](const Tensor& g) {
-                  const auto equal = [](Real x, Real top) { return Real(x == top); };
-                  const auto if_tied = [](Real tie, Real g) { return tie != 0 ? g : Real(0); };
-                  const Tensor ties = pointwise("max", X, top, equal);
-                  const Tensor chosen = pointwise("max", ties, g.reshape(top.shape()), if_tied);
-                  return chosen / total(ties, reduction);  // 0 / 0 if the maximum is NaN
-                }));
+  return chosen_element("max", x, largest(x.value(), reduction), reduction, keep);
+}
+
+Tensor min(const Tensor& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("min", x.shape(), axes);
+  return smallest(x, reduction).reshape(reduction.shape(keep));
+}
+
+Var min(const Var& x, const std::vector<int>& axes, bool keep) {
+  const Reduction reduction = reduction_of_some("min", x.shape(), axes);
+  return chosen_element("min", x, smallest(x.value(), reduction), reduction, keep);
 }
 
 Tensor logsumexp(const Tensor& x, const std::vector<int>& axes, bool keep) {

@@ -22,9 +22,11 @@ Var sum(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
 Tensor mean(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
 Var mean(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
 
-// The gradient is shared equally among ties.
+// The gradient is shared equally among ties. Where the largest lies: argmax in axis.h.
 Tensor max(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
 Var max(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+Tensor min(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
+Var min(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
 
 // log(sum(exp(x))), finite for every finite x. Of -inf alone it is -inf, with gradient 0; where a
 // +inf makes it +inf, that element's gradient is NaN.

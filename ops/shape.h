@@ -37,6 +37,22 @@ Tensor concat(std::initializer_list<Tensor> parts, int axis);
 Var concat(std::span<const Var> parts, int axis);
 Var concat(std::initializer_list<Var> parts, int axis);
 
+// Tensors of one shape beside one another along a new axis, axis number `axis` of the result: two
+// of (2, 3) are (2, 2, 3) along axis 0 and (2, 3, 2) along -1. stack({a, b}, 0), or a vector.
+Tensor stack(std::span<const Tensor> parts, int axis);
+Tensor stack(std::initializer_list<Tensor> parts, int axis);
+Var stack(std::span<const Var> parts, int axis);
+Var stack(std::initializer_list<Var> parts, int axis);
+
+// The parts that concat would put together again: so many equal ones, split(x, 3, 1), or of the
+// sizes in a list, split(x, {2, 5}, 1). Fails unless they make up the axis.
+std::vector<Tensor> split(const Tensor& x, Index count, int axis);
+std::vector<Tensor> split(const Tensor& x, std::span<const Index> sizes, int axis);
+std::vector<Tensor> split(const Tensor& x, std::initializer_list<Index> sizes, int axis);
+std::vector<Var> split(const Var& x, Index count, int axis);
+std::vector<Var> split(const Var& x, std::span<const Index> sizes, int axis);
+std::vector<Var> split(const Var& x, std::initializer_list<Index> sizes, int axis);
+
 // Zeros before and after, along an axis.
 Tensor pad(const Tensor& x, int axis, Index before, Index after);
 Var pad(const Var& x, int axis, Index before, Index after);

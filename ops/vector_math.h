@@ -1,8 +1,8 @@
 // Tells g++ that glibc's elementary functions have vector versions (libmvec), so that a plain loop
 // over std::exp uses them, without -ffast-math and its broken NaNs. At most 4 ulp of error.
 //
-// Internal to sources whose loops call these functions: it declares exp, log, log1p and tanh anew,
-// so no header includes it.
+// Internal to sources whose loops call these functions: it declares exp, log, sin and the others
+// below anew, so no header includes it.
 #pragma once
 
 #include <cmath>
@@ -19,5 +19,8 @@ BACKFLOW_VECTORIZED(exp)
 BACKFLOW_VECTORIZED(log)
 BACKFLOW_VECTORIZED(log1p)
 BACKFLOW_VECTORIZED(tanh)
+BACKFLOW_VECTORIZED(sin)
+BACKFLOW_VECTORIZED(cos)
+BACKFLOW_VECTORIZED(erf)
 
 #undef BACKFLOW_VECTORIZED

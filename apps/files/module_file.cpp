@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "backflow/apps/files/quote.h"
+#include "backflow/ops/finite.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -12,6 +12,7 @@
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/ops/blas.h"
+#include "backflow/ops/finite.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {

@@ -7,6 +7,8 @@
 #include "backflow/apps/data/purposes.h"
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/engine/trace.h"
+#include "backflow/ops/finite.h"
+#include "backflow/ops/global_norm.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 

@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/global_norm.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
@@ -240,27 +241,6 @@ TEST(Optimizer, GradientThatIsTheParameterItselfIsReadBeforeItIsOverwritten) {
   SGD sgd(model.parameters());
   sgd.step(backward(y), 0.5);
   EXPECT_EQ(model.p.value().values(), (std::vector<Real>{1.5, 2}));
-}
-
-TEST(Optimizer, GlobalNormIsTheNormOfAllGradientsTogether) {
-  Model model;
-  const Gradients gradients = gradients_at(model, 3);
-  double squares = 0;
-  for (const Tensor& g : {gradients[model.weight], gradients[model.bias]})
-    for (Index i = 0; i < g.size(); ++i) squares += static_cast<double>(g[i]) * g[i];
-  EXPECT_NEAR(global_norm(gradients, model.parameters()), std::sqrt(squares), 1e-13);
-  EXPECT_EQ(global_norm(Gradients(), model.parameters()), 0);
-}
-
-TEST(Optimizer, GlobalNormOfALongGradient) {
-  struct Large : Module {
-    Parameter& p = add_parameter("p", Tensor::zeros({100003}));
-  } model;
-  const Tensor g = Random(5).normal({100003});
-  double squares = 0;
-  for (Index i = 0; i < g.size(); ++i) squares += static_cast<double>(g[i]) * g[i];
-  const Var y = record("f", Tensor(0), grad(model.p, [g](const Tensor&) { return g; }));
-  EXPECT_NEAR(global_norm(backward(y), model.parameters()), std::sqrt(squares), 1e-10);
 }
 
 TEST(Optimizer, StateIsNamedAfterTheParameters) {

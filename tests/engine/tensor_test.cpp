@@ -143,6 +143,47 @@ TEST(Tensor, ReshapeKeepsTheSize) {
   EXPECT_EQ(error_of([] { counting({2, 6}).reshape({5}); }), "[reshape] cannot make (5) of (2, 6)");
 }
 
+TEST(At, IsTheElementAtAnIndexPerAxis) {
+  const Tensor x = counting({2, 3, 4});
+  for (Index i = 0; i < 2; ++i)
+    for (Index j = 0; j < 3; ++j)
+      for (Index k = 0; k < 4; ++k) EXPECT_EQ(x.at({i, j, k}), 12 * i + 4 * j + k);
+  EXPECT_EQ(Tensor(7).at({}), 7);
+}
+
+TEST(At, IsWrittenBySetWhichLeavesOtherCopiesAlone) {
+  Tensor x = counting({2, 3});
+  const Tensor before = x;
+  x.set({1, 0}, -5);
+  EXPECT_EQ(x.values(), (std::vector<Real>{0, 1, 2, -5, 4, 5}));
+  EXPECT_EQ(before.at({1, 0}), 3);
+  const Real* const place = x.data();
+  x.set({0, 2}, 9);
+  EXPECT_EQ(x.data(), place);
+  EXPECT_EQ(x.at({0, 2}), 9);
+}
+
+TEST(At, OutsideOfTheShapeFailsAndChangesNothing) {
+  Tensor x = counting({2, 3});
+  EXPECT_EQ(error_of([&] { x.at({0, 3}); }), "[at] index 3 is out of range for axis 1 of (2, 3)");
+  EXPECT_EQ(error_of([&] { x.at({-1, 0}); }), "[at] index -1 is out of range for axis 0 of (2, 3)");
+  EXPECT_EQ(error_of([&] { x.at({1}); }), "[at] 1 indices for the shape (2, 3), expected 2");
+  EXPECT_EQ(error_of([&] { x.at({}); }), "[at] 0 indices for the shape (2, 3), expected 2");
+  EXPECT_EQ(error_of([&] {
+              x.set({2, 0}, 1);
+            }),
+            "[set] index 2 is out of range for axis 0 of (2, 3)");
+  EXPECT_EQ(error_of([&] {
+              x.set({0, 0, 0}, 1);
+            }),
+            "[set] 3 indices for the shape (2, 3), expected 2");
+  EXPECT_EQ(error_of([] {
+              Tensor::zeros({0, 3}).at({0, 0});
+            }),
+            "[at] index 0 is out of range for axis 0 of (0, 3)");
+  EXPECT_EQ(x.values(), counting({2, 3}).values());
+}
+
 TEST(Add, NeedsEqualShapes) {
   EXPECT_EQ(add(counting({3}), counting({3})).values(), (std::vector<Real>{0, 2, 4}));
   EXPECT_EQ(error_of([] {
@@ -254,19 +295,6 @@ TEST(SumTo, GivesTheSameBitsOnAnyNumberOfThreads) {
   set_threads(before);
 }
 
-TEST(AllFinite, FindsOneBadElementAnywhere) {
-  EXPECT_TRUE(all_finite(counting({30000})));
-  EXPECT_TRUE(all_finite(Tensor::zeros({0})));
-  EXPECT_TRUE(all_finite(Tensor(std::numeric_limits<Real>::max())));
-  const Real infinity = std::numeric_limits<Real>::infinity();
-  for (Real bad : {std::numeric_limits<Real>::quiet_NaN(), infinity, -infinity})
-    for (Index at : {0, 8191, 8192, 29999}) {
-      Tensor x = counting({30000});
-      x.mutable_data()[at] = bad;
-      EXPECT_FALSE(all_finite(x)) << bad << " at " << at;
-    }
-}
-
 TEST(Undefined, TensorHasNoValuesAndSaysSo) {
   const std::string message =
       "[tensor] undefined: a default-constructed Tensor or Var has no values; give it one";
@@ -277,11 +305,12 @@ TEST(Undefined, TensorHasNoValuesAndSaysSo) {
   EXPECT_EQ(error_of([&] { undefined.values(); }), message);
   EXPECT_EQ(error_of([&] { undefined.item(); }), message);
   EXPECT_EQ(error_of([&] { undefined[0]; }), message);
+  EXPECT_EQ(error_of([&] { undefined.at({}); }), message);
+  EXPECT_EQ(error_of([&] { undefined.set({}, 1); }), message);
   EXPECT_EQ(error_of([&] { undefined.reshape({1, 1}); }), message);
   EXPECT_EQ(error_of([&] { add(undefined, one); }), message);
   EXPECT_EQ(error_of([&] { add_into(undefined, one); }), message);
   EXPECT_EQ(error_of([&] { sum_to(undefined, {}); }), message);
-  EXPECT_EQ(error_of([&] { all_finite(undefined); }), message);
   EXPECT_FALSE(undefined.shared());
 }
 

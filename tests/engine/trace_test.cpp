@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
-#include <limits>
 #include <thread>
 
 #include "backflow/engine/backward.h"
@@ -57,40 +56,6 @@ TEST(Tracer, IsOfOneThread) {
   const Names names;
   std::thread([] { exp(Var(Tensor(1))); }).join();
   EXPECT_TRUE(names.forward.empty());
-}
-
-TEST(FirstNonFinite, NamesTheForwardOp) {
-  const Var x = Var::leaf(Tensor({2}, {1, -1}));
-  FirstNonFinite tracer;
-  exp(x);
-  EXPECT_FALSE(tracer.found());
-  const Var bad = log(exp(x) - Real(1));
-  EXPECT_EQ(tracer.found(), "the value of 'log'");
-  exp(bad);
-  EXPECT_EQ(tracer.found(), "the value of 'log'") << "the first one counts";
-}
-
-TEST(FirstNonFinite, NamesTheOpWhoseGradientIsBad) {
-  const Var x = Var::leaf(Tensor({2}, {0, 1}));
-  const Var y = exp(sqrt(square(x)));  // every value is finite, sqrt'(0) is not
-  const Tensor ones({2}, {1, 1});
-  FirstNonFinite tracer;
-  EXPECT_FALSE(all_finite(backward(y, ones)[x]));
-  EXPECT_EQ(tracer.found(), "a gradient computed by 'sqrt'");
-}
-
-TEST(FirstNonFinite, LooksAtEveryOutput) {
-  const Real nan = std::numeric_limits<Real>::quiet_NaN();
-  FirstNonFinite tracer;
-  record("two", {Tensor(1), Tensor(nan)});
-  EXPECT_EQ(tracer.found(), "the value of 'two'");
-}
-
-TEST(FirstNonFinite, FindsNothingInAHealthyGraph) {
-  const Var x = Var::leaf(Tensor({2}, {1, 2})), constant = Tensor(3);
-  FirstNonFinite tracer;
-  backward(exp(x) * constant, Tensor({2}, {1, 1}));
-  EXPECT_FALSE(tracer.found());
 }
 
 }  // namespace

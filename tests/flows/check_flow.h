@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "backflow/flows/flow.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/jacobian.h"
 #include "backflow/ops/linalg.h"

@@ -4,6 +4,7 @@
 #include "backflow/flows/image/squeeze.h"
 #include "backflow/flows/linear/conv_exponential.h"
 #include "backflow/flows/sequential.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/tests/check.h"
 

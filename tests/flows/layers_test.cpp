@@ -9,6 +9,7 @@
 #include "backflow/flows/linear/emerging.h"
 #include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/ops/conv.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/shape.h"
 #include "backflow/tests/flows/check_flow.h"
 

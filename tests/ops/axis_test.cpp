@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/random.h"
 #include "backflow/ops/reduce.h"
@@ -260,6 +261,62 @@ TEST(Gather, AlongAnAxisWhosePlacesFloatsCannotNameFails) {
             "16777216 places exactly");
 }
 #endif
+
+// ---- argmax -----------------------------------------------------------------------------------
+
+TEST(Argmax, IsThePlaceOfTheLargestOfEachLine) {
+  for_each_axis([](const Shape& shape, int axis, int named) {
+    const Tensor x = Random(1).normal(shape), places = argmax(x, named);
+    const auto all = lines(shape, axis);
+    ASSERT_EQ(places.size(), std::ssize(all));
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const auto smaller = [&](Index a, Index b) { return x[a] < x[b]; };
+      const auto& line = all[i];
+      EXPECT_EQ(places[i], std::max_element(line.begin(), line.end(), smaller) - line.begin());
+    }
+  });
+}
+
+TEST(Argmax, IsTheIndexThatGathersTheMaximum) {
+  for_each_axis([](const Shape& shape, int axis, int named) {
+    const Tensor x = Random(1).normal(shape), index = argmax(x, named, true);
+    const Tensor top = max(x, {axis}, true);
+    EXPECT_EQ(index.shape(), top.shape());
+    EXPECT_EQ(argmax(x, named).shape(), max(x, {axis}).shape());
+    EXPECT_EQ(gather(x, axis, index).values(), top.values());
+  });
+}
+
+TEST(Argmax, IsTheFirstOfTiesAndTheFirstNaN) {
+  const Tensor x({4, 4}, {1, 5, 5, 2, -inf, -inf, -inf, -inf, 0, nan, inf, nan, 0, inf, inf, 1});
+  EXPECT_EQ(argmax(x, 1).values(), (std::vector<Real>{1, 0, 1, 1}));
+  EXPECT_EQ(argmax(Tensor({4, 2}, {1, 1, 2, nan, 2, 7, 0, nan}), 0).values(),
+            (std::vector<Real>{1, 1}));
+  EXPECT_EQ(argmax(x), 9);
+  EXPECT_EQ(argmax(Tensor({2, 3}, {-1, -2, -3, -1, -1, -5})), 0);
+  EXPECT_EQ(argmax(Tensor(7)), 0);
+  Tensor large = Random(1).uniform({3, 30011});
+  large.mutable_data()[60013] = large.mutable_data()[90000] = 2;
+  EXPECT_EQ(argmax(large), 60013);
+}
+
+TEST(Argmax, HasTheSameBitsOnAnyNumberOfThreads) {
+  for (int axis : {0, 1, 2}) {
+    const Tensor x = Random(1).normal({70, 130, 129});
+    expect_same_bits_on_any_threads([&] { return std::vector{argmax(x, axis)}; });
+  }
+}
+
+TEST(Argmax, OfNothingFailsAndOfNoLinesIsEmpty) {
+  const Tensor x = Tensor::empty({0, 3});
+  EXPECT_EQ(argmax(x, 1).shape(), Shape({0}));
+  EXPECT_EQ(argmax(x, -1, true).shape(), Shape({0, 1}));
+  EXPECT_EQ(error_of([&] { argmax(x, -2); }), "[argmax] no elements on axis 0 of the shape (0, 3)");
+  EXPECT_EQ(error_of([&] { argmax(x); }), "[argmax] no elements in the shape (0, 3)");
+  EXPECT_EQ(error_of([&] { argmax(x, 2); }), "[argmax] no axis 2 in the shape (0, 3)");
+  EXPECT_EQ(error_of([] { argmax(Tensor(1), 0); }), "[argmax] no axis 0 in the shape ()");
+  EXPECT_NE(error_of([] { argmax(Tensor()); }), "no error");
+}
 
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

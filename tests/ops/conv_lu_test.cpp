@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backflow/ops/finite.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
@@ -251,6 +252,87 @@ TEST(Linalg, OfNoRowsHasEmptyGradients) {
   EXPECT_EQ(backward(logabsdet(A))[A].shape(), Shape({0, 0}));
   EXPECT_EQ(backward(inverse(A), A.value())[A].shape(), Shape({0, 0}));
   EXPECT_EQ(backward(solve(A, B), B.value())[B].shape(), Shape({0, 5}));
+}
+
+// ---- A batch of matrices ----------------------------------------------------------------------
+
+Tensor matrices(Index count, Index n) {
+  std::vector<Tensor> all;
+  for (Index i = 0; i < count; ++i) all.push_back(well_conditioned(n, 10 + i));
+  return stack(all, 0);
+}
+
+TEST(BatchedLogAbsDet, IsThatOfEachMatrix) {
+  for (Index n : {1, 2, 7, 33}) {
+    const Tensor A = matrices(5, n), seed = normal({5});
+    const Var leaf = Var::leaf(A), y = logabsdet(leaf);
+    ASSERT_EQ(y.shape(), Shape({5}));
+    EXPECT_EQ(logabsdet(A).values(), y.value().values());
+    const Tensor gradient = backward(y, seed)[leaf];
+    for (Index i = 0; i < 5; ++i) {
+      const Var one = Var::leaf(reshape(slice(A, 0, i, i + 1), {n, n}));
+      EXPECT_EQ(logabsdet(one).item(), y.value()[i]);
+      EXPECT_EQ(logabsdet(one.value()).item(), y.value()[i]);
+      EXPECT_EQ(backward(logabsdet(one), Tensor(seed[i]))[one].values(),
+                slice(gradient, 0, i, i + 1).values());
+    }
+  }
+}
+
+TEST(BatchedLogAbsDet, GradientsAgreeWithDifferences) {
+  for (const auto& [count, n] : std::vector<std::pair<Index, Index>>{{1, 3}, {4, 1}, {3, 7}}) {
+    const auto report = gradcheck([](const Var& A) { return logabsdet(A); }, matrices(count, n));
+    EXPECT_TRUE(report) << count << ' ' << n << ": " << report.failure;
+  }
+}
+
+TEST(BatchedLogAbsDet, HasTheSameBitsOnAnyNumberOfThreads) {
+  for (const auto& [count, n] :
+       std::vector<std::pair<Index, Index>>{{3000, 3}, {40, 33}, {3, 130}}) {
+    const Tensor A = matrices(count, n), seed = normal({count});
+    expect_same_bits_on_any_threads([&] {
+      const Var leaf = Var::leaf(A), y = logabsdet(leaf);
+      return std::vector{y.value(), backward(y, seed)[leaf]};
+    });
+  }
+}
+
+TEST(BatchedLogAbsDet, FactorisesEachMatrixOnce) {
+  const Index before = factorizations();
+  const Var A = Var::leaf(matrices(6, 4));
+  backward(logabsdet(A), normal({6}));
+  EXPECT_EQ(factorizations() - before, 6);
+}
+
+TEST(BatchedLogAbsDet, OfNoMatricesAndOfNoRows) {
+  const Var none = Var::leaf(Tensor::empty({0, 3, 3})), empty = Var::leaf(Tensor::empty({2, 0, 0}));
+  EXPECT_EQ(logabsdet(none).shape(), Shape({0}));
+  EXPECT_EQ(backward(logabsdet(none), Tensor::empty({0}))[none].shape(), none.shape());
+  EXPECT_EQ(logabsdet(empty).value().values(), (std::vector<Real>{0, 0}));
+  EXPECT_EQ(backward(logabsdet(empty), normal({2}))[empty].shape(), empty.shape());
+}
+
+TEST(BatchedLogAbsDet, NaNStaysInItsMatrix) {
+  Tensor A = matrices(3, 4);
+  A.mutable_data()[20] = nan;
+  const Tensor y = logabsdet(A);
+  for (Index i = 0; i < 3; ++i) EXPECT_EQ(std::isnan(y[i]), i == 1);
+}
+
+TEST(BatchedLogAbsDet, ASingularMatrixIsNamedByItsNumber) {
+  Tensor A = matrices(600, 3);
+  for (Index i : {401, 17, 599}) std::fill_n(A.mutable_data() + i * 9, 9, Real(1));
+  const std::string found = "[logabsdet] matrix 17 of the batch (600, 3, 3) is singular";
+  EXPECT_EQ(error_of([&] { logabsdet(A); }), found);
+  EXPECT_EQ(error_of([&] { logabsdet(Var::leaf(A)); }), found);
+  EXPECT_EQ(error_of([] {
+              logabsdet(Var(normal({2, 3, 4})));
+            }),
+            "[logabsdet] square matrices expected, the shape is (2, 3, 4)");
+  EXPECT_EQ(error_of([] {
+              logabsdet(normal({2, 2, 3, 3}));
+            }),
+            "[lu] a square matrix expected, the shape is (2, 2, 3, 3)");
 }
 
 // ---- Orthogonal factors ---------------------------------------------------------------------

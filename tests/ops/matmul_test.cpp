@@ -200,12 +200,15 @@ TEST(Matmul, InnerSizesThatDifferAreNamed) {
 
 TEST(Matmul, OperandsThatAreNoMatricesAreNamed) {
   const Tensor vector = normal({3}), matrix = normal({3, 2}), cube = normal({2, 2, 3});
-  EXPECT_EQ(error_of([&] { matmul(vector, matrix); }),
-            "[matmul] two matrices expected: (3) x (3, 2)");
-  EXPECT_EQ(error_of([&] { matmul(Var(matrix), transposed(Var(cube))); }),
-            "[matmul] two matrices expected: (3, 2) x (2, 2, 3)");
-  EXPECT_EQ(error_of([] { matmul(Tensor(1), Tensor()); }),
-            "[matmul] two matrices expected: () x ()");
+  const std::string expected = "[matmul] matrices or batches of them expected: ";
+  EXPECT_EQ(error_of([&] { matmul(vector, matrix); }), expected + "(3) x (3, 2)");
+  EXPECT_EQ(error_of([&] { matmul(Var(cube), transposed(Var(vector))); }),
+            expected + "(2, 2, 3) x (3)");
+  EXPECT_EQ(error_of([&] {
+              matmul(normal({1, 2, 2, 3}), cube);
+            }),
+            expected + "(1, 2, 2, 3) x (2, 2, 3)");
+  EXPECT_EQ(error_of([] { matmul(Tensor(1), Tensor()); }), expected + "() x ()");
 }
 
 // ---- Into a place that exists ---------------------------------------------------------------
@@ -272,6 +275,127 @@ TEST(MatmulInto, AGradientThatAnotherNodeSharesIsNotWritten) {
   const Gradients gradients = backward(product + (W + V), seed);
   EXPECT_EQ(gradients[V].values(), seed.values());
   EXPECT_TRUE(is_sum(gradients[W], 1, seed, transposed(X), seed));
+}
+
+// ---- Batches ----------------------------------------------------------------------------------
+
+struct BatchSizes {
+  Index count, m, k, n;
+};
+// Many small ones, some that are cut into tiles, and empty ones.
+const std::vector<BatchSizes> batch_sizes = {{1, 3, 5, 7},   {4, 1, 1, 1},   {5, 7, 3, 2},
+                                             {300, 3, 4, 2}, {3, 33, 9, 65}, {2, 203, 13, 203}};
+const std::vector<BatchSizes> empty_batch_sizes = {
+    {0, 3, 5, 7}, {4, 0, 5, 7}, {4, 3, 0, 7}, {4, 3, 5, 0}, {0, 0, 0, 0}};
+
+// f(a, b, count) in all modes, for two batches and for a batch beside a single matrix.
+template <class F>
+void for_each_batch_mode(const std::vector<BatchSizes>& sizes, F f) {
+  for (const auto& [count, m, k, n] : sizes)
+    for (int mode = 0; mode < 12; ++mode) {
+      const bool transpose_a = mode & 1, transpose_b = mode & 2;
+      const bool a_is_single = mode / 4 == 1, b_is_single = mode / 4 == 2;
+      const auto operand = [count = count](Index rows, Index columns, bool is_transposed,
+                                           bool is_single, std::uint64_t seed) -> Operand<Tensor> {
+        if (is_transposed) std::swap(rows, columns);
+        const Shape shape = is_single ? Shape{rows, columns} : Shape{count, rows, columns};
+        return {normal(shape, seed), is_transposed};
+      };
+      const auto a = operand(m, k, transpose_a, a_is_single, 1);
+      const auto b = operand(k, n, transpose_b, b_is_single, 2);
+      std::ostringstream what;
+      what << a.value.shape() << (transpose_a ? "^T" : "") << " x " << b.value.shape()
+           << (transpose_b ? "^T" : "");
+      SCOPED_TRACE(what.str());
+      f(a, b, count);
+    }
+}
+
+Operand<Tensor> matrix_of(const Operand<Tensor>& x, Index i) {
+  if (x.value.rank() == 2) return x;
+  return {reshape(slice(x.value, 0, i, i + 1), {x.value.size(1), x.value.size(2)}),
+          x.is_transposed};
+}
+
+TEST(BatchedMatmul, EachMatrixIsAProductOfItsOwn) {
+  for_each_batch_mode(batch_sizes, [](const auto& a, const auto& b, Index count) {
+    const Tensor y = matmul(a, b), before = normal(y.shape(), 3);
+    Tensor added = before;
+    matmul_into(added, 1, a, b);
+    ASSERT_EQ(y.size(0), count);
+    for (Index i = 0; i < count; ++i) {
+      const auto p = matrix_of(a, i), q = matrix_of(b, i);
+      const auto of = [i](const Tensor& x) { return matrix_of(x, i).value; };
+      ASSERT_TRUE(is_sum(of(y), 0, Tensor(), p, q)) << i;
+      ASSERT_TRUE(is_sum(of(added), 1, of(before), p, q)) << i;
+    }
+  });
+}
+
+TEST(BatchedMatmul, GradientsAgreeWithDifferences) {
+  for_each_batch_mode(batch_sizes, [](const auto& a, const auto& b, Index) {
+    const auto report = check_gradients(a, b);
+    EXPECT_TRUE(report) << report.failure;
+  });
+}
+
+TEST(BatchedMatmul, AMatrixOfTwoProductsGetsTheSumOfTheirGradients) {
+  for_each_batch_mode({{5, 7, 3, 2}}, [](const auto& a, const auto& b, Index) {
+    const auto f = [&](const std::vector<Var>& in) {
+      const Operand<Var> left{in[0], a.is_transposed}, right{in[1], b.is_transposed};
+      return std::vector{matmul(left, right), matmul(left, right) * Var(Real(2))};
+    };
+    const auto report = gradcheck(f, {a.value, b.value});
+    EXPECT_TRUE(report) << report.failure;
+  });
+}
+
+TEST(BatchedMatmul, OfEmptyOperandsHasGradientsOfZeros) {
+  for_each_batch_mode(empty_batch_sizes, [](const auto& a, const auto& b, Index) {
+    const Var A = Var::leaf(a.value), B = Var::leaf(b.value);
+    const Var y = matmul(Operand<Var>{A, a.is_transposed}, {B, b.is_transposed});
+    const Gradients gradients = backward(y, normal(y.shape()));
+    EXPECT_EQ(y.value().values(), std::vector<Real>(y.size(), 0));
+    for (const Var& x : {A, B}) EXPECT_EQ(gradients[x].values(), std::vector<Real>(x.size(), 0));
+  });
+}
+
+TEST(BatchedMatmul, HasTheSameBitsOnAnyNumberOfThreads) {
+  const std::vector<BatchSizes> sizes = {{3000, 3, 4, 2}, {40, 33, 40, 64}, {3, 401, 40, 33}};
+  for_each_batch_mode(sizes, [](const auto& a, const auto& b, Index) {
+    expect_same_bits_on_any_threads([&] {
+      const Var A = Var::leaf(a.value), B = Var::leaf(b.value);
+      const Var y = matmul(Operand<Var>{A, a.is_transposed}, {B, b.is_transposed});
+      const Gradients gradients = backward(y, y.value());
+      return std::vector{y.value(), gradients[A], gradients[B]};
+    });
+  });
+}
+
+TEST(BatchedMatmul, NaNStaysInItsMatrix) {
+  Tensor a = normal({4, 3, 5}), b = normal({4, 5, 2});
+  a.mutable_data()[2 * 15] = nan;
+  const Tensor y = matmul(a, b);
+  for (Index i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i / 2 == 2 * 3) << i;
+}
+
+TEST(BatchedMatmul, BatchesAndSizesThatDifferAreNamed) {
+  const Tensor a = normal({3, 2, 5}), b = normal({4, 5, 2});
+  EXPECT_EQ(error_of([&] { matmul(a, b); }),
+            "[matmul] batches of different sizes: (3, 2, 5) x (4, 5, 2)");
+  EXPECT_EQ(error_of([&] {
+              matmul(normal({1, 2, 5}), b);
+            }),
+            "[matmul] batches of different sizes: (1, 2, 5) x (4, 5, 2)");
+  EXPECT_EQ(error_of([&] {
+              matmul(Var(a), transposed(Var(normal({5, 2}))));
+            }),
+            "[matmul] inner sizes differ: (3, 2, 5) x (5, 2)^T");
+  Tensor y = Tensor::full({2, 2}, 7);
+  EXPECT_EQ(error_of([&] {
+              matmul_into(y, 1, a, normal({5, 2}));
+            }),
+            "[matmul] the product has the shape (3, 2, 2), its place (2, 2)");
 }
 
 }  // namespace

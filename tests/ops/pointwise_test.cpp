@@ -7,6 +7,7 @@
 #include <cmath>
 #include <limits>
 
+#include "backflow/ops/functions.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/random.h"
 
@@ -40,6 +41,9 @@ const std::vector<UnaryCase> unary_cases = {
     {"pow -2", [](const Var& x) { return pow(x, -2); }, [](long double x) { return 1 / (x * x); },
      -3, -0.5},
     {"tanh", [](const Var& x) { return tanh(x); }, std::tanh, -3, 3},
+    {"sin", sin, std::sin, -2.5, 2.5},
+    {"cos", cos, std::cos, 1.7, 4.5},  // between zeros, near which a relative error says little
+    {"erf", erf, std::erf, -3, 3},
     {"sigmoid", [](const Var& x) { return sigmoid(x); },
      [](long double x) { return 1 / (1 + std::exp(-x)); }, -6, 6},
     {"log_sigmoid", [](const Var& x) { return log_sigmoid(x); },
@@ -79,6 +83,7 @@ struct BinaryCase {
   const char* name;
   Var (*op)(const Var&, const Var&);
   double (*reference)(double, double);
+  bool has_kink = false;  // where both are equal there is no derivative
 };
 
 const std::vector<BinaryCase> binary_cases = {
@@ -91,6 +96,8 @@ const std::vector<BinaryCase> binary_cases = {
     {"divide", [](const Var& a, const Var& b) { return a / b; },
      [](double a, double b) { return a / b; }},
     {"hypot", hypot, [](double a, double b) { return std::hypot(a, b); }},
+    {"maximum", maximum, [](double a, double b) { return std::max(a, b); }, true},
+    {"minimum", minimum, [](double a, double b) { return std::min(a, b); }, true},
 };
 
 struct ShapePair {
@@ -135,6 +142,15 @@ Tensor away_from(const std::vector<double>& kinks, Tensor x) {
 
 Tensor inputs_for(const UnaryCase& c, const Shape& shape) {
   return away_from(c.kinks, uniform(shape, c.low, c.high));
+}
+
+// Where there is a kink: odd multiples of 0.25 beside even ones, farther from each other than the
+// differences of gradcheck reach.
+std::vector<Tensor> inputs_for(const BinaryCase& c, const Shape& a, const Shape& b) {
+  const Tensor x = uniform(a, -2, 2, 1), y = uniform(b, 0.5, 2, 2);
+  if (!c.has_kink) return {x, y};
+  return {pointwise(x, [](Real x) { return std::round(2 * x) / 2; }),
+          pointwise(y, [](Real y) { return std::round(2 * y) / 2 + Real(0.25); })};
 }
 
 Tensor gradient_at(const std::function<Var(const Var&)>& op, const Tensor& x, Real seed = 1) {
@@ -242,6 +258,13 @@ TEST(Unary, LimitsAreThoseOfTheFunctions) {
   EXPECT_TRUE(std::isnan(at(sqrt, -1)));
   EXPECT_EQ(at(tanh, 1000), 1);
   EXPECT_EQ(at(tanh, -inf), -1);
+  EXPECT_EQ(at(sin, 0), 0);
+  EXPECT_EQ(at(cos, 0), 1);
+  EXPECT_TRUE(std::isnan(at(sin, inf)));
+  EXPECT_TRUE(std::isnan(at(cos, -inf)));
+  EXPECT_EQ(at(erf, 0), 0);
+  EXPECT_EQ(at(erf, inf), 1);
+  EXPECT_EQ(at(erf, -inf), -1);
   EXPECT_EQ(at(sigmoid, inf), 1);
   EXPECT_EQ(at(sigmoid, -inf), 0);
   EXPECT_EQ(at(softplus, inf), inf);
@@ -300,6 +323,7 @@ TEST(VectorMath, IsWithinAFewUnitsInTheLastPlace) {
   EXPECT_LE(worst_ulps(log, std::log, positive), 4);
   EXPECT_LE(worst_ulps(log1p, std::log1p, above_minus_1), 4);
   EXPECT_LE(worst_ulps(tanh, std::tanh, x), 4);
+  EXPECT_LE(worst_ulps(erf, std::erf, x), 4);
   EXPECT_LE(worst_ulps(
                 sigmoid, [](long double x) { return 1 / (1 + std::exp(-x)); }, x),
             6);
@@ -316,8 +340,8 @@ TEST(VectorMath, IsWithinAFewUnitsInTheLastPlace) {
 TEST(Binary, BroadcastsAsNumPyDoes) {
   for (const BinaryCase& c : binary_cases)
     for (const ShapePair& shapes : broadcasts) {
-      const Tensor a = uniform(shapes.a, -2, 2, 1), b = uniform(shapes.b, 0.5, 2, 2);
-      const Tensor y = c.op(a, b).value();
+      const std::vector<Tensor> inputs = inputs_for(c, shapes.a, shapes.b);
+      const Tensor a = inputs[0], b = inputs[1], y = c.op(a, b).value();
       ASSERT_EQ(y.shape(), shapes.result);
       for (Index i = 0; i < y.size(); ++i) {
         const double expected = c.reference(a[source_of(i, y.shape(), a.shape())],
@@ -333,7 +357,7 @@ TEST(Binary, GradientsAgreeWithDifferences) {
       for (bool swapped : {false, true}) {
         const Shape a = swapped ? shapes.b : shapes.a, b = swapped ? shapes.a : shapes.b;
         const auto f = [&](const std::vector<Var>& in) { return std::vector{c.op(in[0], in[1])}; };
-        const auto report = gradcheck(f, {uniform(a, -2, 2, 1), uniform(b, 0.5, 2, 2)});
+        const auto report = gradcheck(f, inputs_for(c, a, b));
         EXPECT_TRUE(report) << c.name << ' ' << a << ' ' << b << ": " << report.failure;
       }
 }

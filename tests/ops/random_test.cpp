@@ -8,6 +8,7 @@
 #include <set>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

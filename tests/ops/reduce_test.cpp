@@ -85,6 +85,7 @@ long double naive_sum(const std::vector<Real>& x) {
 }
 long double naive_mean(const std::vector<Real>& x) { return naive_sum(x) / x.size(); }
 long double naive_max(const std::vector<Real>& x) { return *std::max_element(x.begin(), x.end()); }
+long double naive_min(const std::vector<Real>& x) { return *std::min_element(x.begin(), x.end()); }
 long double naive_logsumexp(const std::vector<Real>& x) {
   long double sum = 0;
   for (Real value : x) sum += std::exp(static_cast<long double>(value));
@@ -94,16 +95,20 @@ long double naive_logsumexp(const std::vector<Real>& x) {
 const std::vector<Case> cases = {{"sum", sum, naive_sum},
                                  {"mean", mean, naive_mean},
                                  {"max", max, naive_max},
+                                 {"min", min, naive_min},
                                  {"logsumexp", logsumexp, naive_logsumexp}};
 
 Tensor normal(const Shape& shape) { return Random(1).normal(shape); }
 
-// One element of each group stands out, so that differences meet no kink of max.
+// One element of each group stands out above and one below, so that differences meet no kink of max
+// or min.
 Tensor with_peaks(const Shape& shape, const std::vector<int>& axes) {
   Tensor x = pointwise(Random(1).uniform(shape), [](Real u) { return 2 * u - 1; });
   std::size_t which = 0;
-  for (const auto& group : groups(shape, axes))
+  for (const auto& group : groups(shape, axes)) {
     x.mutable_data()[group[7919 * ++which % group.size()]] = 2;
+    if (group.size() > 1) x.mutable_data()[group[(7919 * which + 1) % group.size()]] = -2;
+  }
   return x;
 }
 
@@ -188,6 +193,7 @@ TEST(Reduction, OfAnEmptySetFailsUnlessItIsASum) {
   EXPECT_EQ(sum(x, {0}).values(), std::vector<Real>(3, 0));
   EXPECT_EQ(error_of([&] { mean(x); }), "[mean] no elements to reduce in the shape (0, 3)");
   EXPECT_EQ(error_of([&] { max(x, {0}); }), "[max] no elements to reduce in the shape (0, 3)");
+  EXPECT_EQ(error_of([&] { min(Var(x), {0}); }), "[min] no elements to reduce in the shape (0, 3)");
   EXPECT_EQ(error_of([&] { logsumexp(Var(x)); }),
             "[logsumexp] no elements to reduce in the shape (0, 3)");
 }
@@ -244,6 +250,19 @@ TEST(Max, OfInfinitiesIsInfinite) {
 TEST(Max, OfNaNHasANaNGradient) {
   const Var x = Var::leaf(Tensor({3}, {1, nan, 2}));
   for (Real g : backward(max(x))[x].values()) EXPECT_TRUE(std::isnan(g));
+}
+
+TEST(Min, SharesItsGradientAmongTies) {
+  const Var x = Var::leaf(Tensor({2, 4}, {1, 5, 1, 2, 3, 3, 3, 3}));
+  EXPECT_EQ(backward(min(x, {-1}), Tensor({2}, {4, 8}))[x].values(),
+            (std::vector<Real>{2, 0, 2, 0, 2, 2, 2, 2}));
+}
+
+TEST(Min, OfInfinitiesAndNaNIsAsForMax) {
+  EXPECT_EQ(min(Tensor::full({70}, inf)).item(), inf);
+  EXPECT_EQ(min(Tensor({3}, {-inf, inf, 0})).item(), -inf);
+  const Var x = Var::leaf(Tensor({3}, {1, nan, 2}));
+  for (Real g : backward(min(x))[x].values()) EXPECT_TRUE(std::isnan(g));
 }
 
 TEST(LogSumExp, DoesNotOverflow) {

@@ -321,6 +321,126 @@ TEST(Concat, FailsWhenOtherSizesDiffer) {
   EXPECT_EQ(error_of([] { concat(std::vector<Var>(), 0); }), "[concat] nothing to concatenate");
 }
 
+// ---- stack and split ------------------------------------------------------------------------
+
+TEST(Stack, PutsPartsAlongANewAxis) {
+  for (const Shape& shape : shapes)
+    for (int place = 0; place <= shape.rank() && shape.rank() < Shape::max_rank; ++place) {
+      const Tensor a = numbered(shape), b = normal(shape), c = normal(shape) + a;
+      Position sizes(shape.begin(), shape.end());
+      sizes.insert(sizes.begin() + place, 3);
+      const auto expected = [&](Position p) {
+        const Index which = p[place];
+        p.erase(p.begin() + place);
+        return at(which == 0 ? a : which == 1 ? b : c, p);
+      };
+      const Shape stacked(sizes.begin(), sizes.end());
+      ASSERT_TRUE(is(stack({a, b, c}, place), stacked, expected));
+      ASSERT_TRUE(is(stack({a, b, c}, place - shape.rank() - 1), stacked, expected));
+      ASSERT_TRUE(is(stack({Var(a), Var(b), Var(c)}, place).value(), stacked, expected));
+    }
+}
+
+TEST(Stack, OfScalarsIsAVector) {
+  const Tensor one(1), two(2);
+  EXPECT_EQ(stack({one, two}, 0).shape(), Shape({2}));
+  EXPECT_EQ(stack({one, two}, -1).values(), (std::vector<Real>{1, 2}));
+}
+
+TEST(Stack, GradientsAgreeWithDifferences) {
+  for (int axis : {0, 2, -1, -2}) {
+    const auto f = [&](const std::vector<Var>& in) { return std::vector{stack(in, axis)}; };
+    const auto report = gradcheck(f, {normal({3, 7}), normal({3, 7}), numbered({3, 7})});
+    EXPECT_TRUE(report) << report.failure;
+  }
+  const Var x = Var::leaf(numbered({2}));
+  EXPECT_EQ(backward(stack({x, Var(numbered({2})), x}, 0), numbered({3, 2}))[x].values(),
+            (std::vector<Real>{6, 8}));
+}
+
+TEST(Stack, FailsForOtherShapesAndPlaces) {
+  const Tensor x = numbered({2, 3});
+  EXPECT_EQ(error_of([&] {
+              stack({x, numbered({2, 1})}, 0);
+            }),
+            "[stack] shapes differ: (2, 3) and (2, 1)");
+  EXPECT_EQ(error_of([&] { stack({Var(x)}, 3); }),
+            "[stack] no place 3 for a new axis in the shape (2, 3)");
+  EXPECT_EQ(error_of([&] {
+              stack({x, x}, -4);
+            }),
+            "[stack] no place -4 for a new axis in the shape (2, 3)");
+  EXPECT_EQ(error_of([] { stack(std::vector<Var>(), 0); }), "[stack] nothing to stack");
+  EXPECT_NE(error_of([] { stack({Tensor(), Tensor()}, 0); }), "no error");
+  EXPECT_NE(error_of([] { stack({Tensor::zeros({1, 1, 1, 1, 1, 1})}, 0); }), "no error");
+}
+
+TEST(Split, GivesBackWhatConcatJoined) {
+  for (const Shape& shape : shapes)
+    for (int axis = 0; axis < shape.rank(); ++axis) {
+      const Tensor x = numbered(shape);
+      const Index n = shape[axis];
+      for (const std::vector<Index>& sizes :
+           std::vector<std::vector<Index>>{{n}, {0, n}, {n / 3, n - n / 3, 0}, {1, n - 1}}) {
+        const std::vector<Tensor> parts = split(x, sizes, axis - shape.rank());
+        ASSERT_EQ(parts.size(), sizes.size());
+        for (std::size_t i = 0; i < sizes.size(); ++i) EXPECT_EQ(parts[i].size(axis), sizes[i]);
+        EXPECT_EQ(concat(parts, axis).values(), x.values());
+      }
+      const std::vector<Var> singles = split(Var(x), n, axis);
+      ASSERT_EQ(std::ssize(singles), n);
+      EXPECT_EQ(singles.back().value().values(), slice(x, axis, n - 1, n).values());
+    }
+}
+
+TEST(Split, TakesANumberOfPartsOrAListOfSizes) {
+  const Tensor x = numbered({2, 6});
+  EXPECT_EQ(split(x, 3, 1).size(), 3u);
+  EXPECT_EQ(split(x, 3, 1)[2].values(), (std::vector<Real>{5, 6, 11, 12}));
+  EXPECT_EQ(split(Var(x), {1, 5}, 1)[1].shape(), Shape({2, 5}));
+  EXPECT_EQ(split(x, {6}, 1).size(), 1u);  // a list of one size, not six parts
+  EXPECT_EQ(split(Tensor::empty({0, 2}), 4, 0)[3].shape(), Shape({0, 2}));
+  EXPECT_TRUE(split(Tensor::empty({0, 2}), {}, 0).empty());
+}
+
+TEST(Split, GradientsAgreeWithDifferences) {
+  for (int axis : {0, 1, -1}) {
+    const auto f = [axis](const Var& x) {
+      const std::vector<Var> parts = split(x, {1, 3, 2}, axis);
+      return sum(square(parts[1])) * sum(parts[2]) + sum(parts[2] * parts[2]);
+    };
+    const auto report = gradcheck(f, normal({6, 6}));
+    EXPECT_TRUE(report) << report.failure;
+  }
+  const Var x = Var::leaf(numbered({6}));
+  EXPECT_EQ(backward(sum(split(x, 3, 0)[1]))[x].values(), (std::vector<Real>{0, 0, 1, 1, 0, 0}));
+}
+
+TEST(Split, FailsUnlessThePartsMakeUpTheAxis) {
+  const Tensor x = numbered({2, 5});
+  EXPECT_EQ(error_of([&] { split(x, 2, 1); }),
+            "[split] axis 1 of the shape (2, 5) has no 2 equal parts");
+  EXPECT_EQ(error_of([&] { split(Var(x), 0, -1); }),
+            "[split] axis 1 of the shape (2, 5) has no 0 equal parts");
+  EXPECT_EQ(error_of([&] {
+              split(x, {2, 2}, 1);
+            }),
+            "[split] the sizes add up to 4, expected those of axis 1 of the shape (2, 5)");
+  EXPECT_EQ(error_of([&] {
+              split(x, {2, 4}, 1);
+            }),
+            "[split] a part of size 4 where 3 of axis 1 of the shape (2, 5) are left");
+  EXPECT_EQ(error_of([&] {
+              split(Var(x), {6, -1}, 1);
+            }),
+            "[split] a part of size 6 where 5 of axis 1 of the shape (2, 5) are left");
+  EXPECT_EQ(error_of([&] {
+              split(x, {-1, 6}, 1);
+            }),
+            "[split] a part of size -1 where 5 of axis 1 of the shape (2, 5) are left");
+  EXPECT_EQ(error_of([&] { split(x, 1, 2); }), "[split] no axis 2 in the shape (2, 5)");
+}
+
 // ---- flip -----------------------------------------------------------------------------------
 
 TEST(Flip, ReversesEverySubsetOfAxes) {

@@ -1,5 +1,6 @@
 // The gradients of the spline, and both its outputs and gradients at hard inputs.
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/tests/check.h"
 #include "backflow/tests/ops/spline_reference.h"
 

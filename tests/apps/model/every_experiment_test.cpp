@@ -7,6 +7,7 @@
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/train/step.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/tests/apps/files/scratch.h"
 #include "backflow/tests/check.h"

@@ -1,0 +1,22 @@
+// Pointwise functions that few programs call. They stand apart from pointwise.h, which nearly every
+// source includes. Like all pointwise ops they broadcast as NumPy's do.
+#pragma once
+
+#include "backflow/engine/record.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+// Of radians; NaN at infinity. At most 4 ulp of error, where the result is not near 0.
+Var sin(const Var& x);
+Var cos(const Var& x);
+Var erf(const Var& x);  // 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x
+
+// The larger and the smaller of two, NaN where either is. The gradient goes to the one that was
+// taken, half of it to each where they are equal, and is NaN for both where either is NaN: the
+// conventions of max and min in reduce.h.
+Tensor maximum(const Tensor& a, const Tensor& b);
+Tensor minimum(const Tensor& a, const Tensor& b);
+Var maximum(const Var& a, const Var& b);
+Var minimum(const Var& a, const Var& b);
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
