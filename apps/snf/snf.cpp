@@ -161,6 +161,7 @@ void add_sample(CLI::App& app, SampleCommand& command) {
                         "standard deviation of the latents", "1");
   sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, INT64_MAX, "of the latents",
                                "0");
+  sample.flag("--plain", command.plain, "only the images, without the words below them");
   sample.threads();
 }
 
