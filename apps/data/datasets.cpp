@@ -67,11 +67,15 @@ static ImageSet cut_last_part(ImageSet& images, Index parts) {
 
 static constexpr Index mnist_parts = 6;  // one of them is for validation
 
-static fs::path find_idx(const fs::path& dir, const std::string& set, const std::string& hint) {
-  for (const char* spelling : {"-images-idx3-ubyte", "-images.idx3-ubyte"})
-    for (const char* suffix : {"", ".gz"})
+// `kind` is images-idx3 or labels-idx1.
+static fs::path find_idx(const fs::path& dir, const std::string& set, const std::string& kind,
+                         const std::string& hint) {
+  std::string dotted = kind;
+  dotted[kind.find('-')] = '.';
+  for (const std::string& spelling : {"-" + kind, "-" + dotted})
+    for (const char* suffix : {"-ubyte", "-ubyte.gz"})
       if (const fs::path path = dir / (set + spelling + suffix); has_file(path)) return path;
-  fail(dir.string(), "no file ", set, "-images-idx3-ubyte, nor with .gz, expected one; ", hint);
+  fail(dir.string(), "no file ", set, "-", kind, "-ubyte, nor with .gz, expected one; ", hint);
 }
 
 static ImageSet load_idx(const fs::path& path, Index at_least, const std::string& hint) {
@@ -80,30 +84,71 @@ static ImageSet load_idx(const fs::path& path, Index at_least, const std::string
   return {1, images.height, images.width, std::move(images.pixels)};
 }
 
-ImageSplits load_idx_splits(const fs::path& dir, const std::string& what, const std::string& hint) {
-  check_directory(dir, what, hint);
-  const fs::path train_path = find_idx(dir, "train", hint), test_path = find_idx(dir, "t10k", hint);
-  ImageSplits splits;
-  splits.train = load_idx(train_path, mnist_parts, hint);
-  splits.test = load_idx(test_path, 1, hint);
-  const ImageSet &train = splits.train, &test = splits.test;
+static void check_sizes(const fs::path& dir, const ImageSet& train, const ImageSet& test,
+                        const std::string& hint) {
   if (train.height != test.height || train.width != test.width)
     fail(dir.string(), "training images are ", train.height, " x ", train.width,
          ", test images are ", test.height, " x ", test.width, ", expected the same size; ", hint);
+}
+
+ImageSplits load_idx_splits(const fs::path& dir, const std::string& what, const std::string& hint) {
+  check_directory(dir, what, hint);
+  const fs::path train_path = find_idx(dir, "train", "images-idx3", hint);
+  const fs::path test_path = find_idx(dir, "t10k", "images-idx3", hint);
+  ImageSplits splits;
+  splits.train = load_idx(train_path, mnist_parts, hint);
+  splits.test = load_idx(test_path, 1, hint);
+  check_sizes(dir, splits.train, splits.test, hint);
   splits.validation = cut_last_part(splits.train, mnist_parts);
   return splits;
 }
 
+static LabelledImages load_labelled(const fs::path& images, const fs::path& labels,
+                                    const std::string& hint) {
+  LabelledImages set{load_idx(images, 1, hint), load_idx_labels(labels)};
+  if (std::ssize(set.labels) != set.images.count())
+    fail(labels.string(), "found ", set.labels.size(), " labels, expected ", set.images.count(),
+         ", one for each image of ", images.string(), "; ", hint);
+  return set;
+}
+
+static LabelledSplits load_labelled_splits(const fs::path& dir, const std::string& what,
+                                           const std::string& hint) {
+  check_directory(dir, what, hint);
+  const auto find = [&](const char* set, const char* kind) {
+    return find_idx(dir, set, kind, hint);
+  };
+  const fs::path train = find("train", "images-idx3"), train_labels = find("train", "labels-idx1");
+  const fs::path test = find("t10k", "images-idx3"), test_labels = find("t10k", "labels-idx1");
+  LabelledSplits splits{load_labelled(train, train_labels, hint),
+                        load_labelled(test, test_labels, hint)};
+  check_sizes(dir, splits.train.images, splits.test.images, hint);
+  return splits;
+}
+
+static std::string hint_of_mnist(const fs::path& dir) {
+  return hint_of_script("fetch_mnist.sh", dir);
+}
+
+static std::string hint_of_fashion_mnist() {
+  return "get the data with: apt-get install dataset-fashion-mnist, which puts it into " +
+         std::string(debians_fashion_mnist) + "; or name their directory with --data";
+}
+
 ImageSplits load_mnist(const fs::path& dir) {
-  return load_idx_splits(dir, "MNIST", hint_of_script("fetch_mnist.sh", dir));
+  return load_idx_splits(dir, "MNIST", hint_of_mnist(dir));
 }
 
 ImageSplits load_fashion_mnist(const fs::path& dir) {
-  return load_idx_splits(dir, "Fashion-MNIST",
-                         "get the data with: apt-get install dataset-fashion-mnist, which puts it "
-                         "into " +
-                             std::string(debians_fashion_mnist) +
-                             "; or name their directory with --data");
+  return load_idx_splits(dir, "Fashion-MNIST", hint_of_fashion_mnist());
+}
+
+LabelledSplits load_labelled_mnist(const fs::path& dir) {
+  return load_labelled_splits(dir, "MNIST", hint_of_mnist(dir));
+}
+
+LabelledSplits load_labelled_fashion_mnist(const fs::path& dir) {
+  return load_labelled_splits(dir, "Fashion-MNIST", hint_of_fashion_mnist());
 }
 
 // ---- CIFAR-10 ---------------------------------------------------------------------------------

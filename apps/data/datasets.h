@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "backflow/apps/data/images.h"
 
@@ -23,6 +24,21 @@ ImageSplits load_idx_splits(const std::filesystem::path& dir, const std::string&
 // The same files, of Fashion-MNIST; Debian's package dataset-fashion-mnist puts them here.
 ImageSplits load_fashion_mnist(const std::filesystem::path& dir);
 constexpr const char* debians_fashion_mnist = "/usr/share/datasets/fashion-mnist";
+
+// Images and what each one shows: a label per image, 0 to 9.
+struct LabelledImages {
+  ImageSet images;
+  std::vector<std::uint8_t> labels;
+};
+struct LabelledSplits {
+  LabelledImages train, test;
+};
+
+// The same image files and, beside them, train-labels-idx1-ubyte and t10k-labels-idx1-ubyte. All of
+// the training file is for training: no part is kept for validation. Also fails when a file has
+// more or fewer labels than there are images.
+LabelledSplits load_labelled_mnist(const std::filesystem::path& dir);
+LabelledSplits load_labelled_fashion_mnist(const std::filesystem::path& dir);
 
 // The five data_batch_N and the test_batch in `dir`, or below it in cifar-10-batches-bin:
 //   NAME.bin or NAME  records of a label and 32 x 32 red, green and blue bytes

@@ -48,6 +48,14 @@ fs::path DatasetRow::directory() const {
   return elsewhere;
 }
 
+const DatasetRow* known_by_test_images(const ImageSet& test) {
+  const std::uint32_t found = checksum(test);
+  for (const DatasetRow& row : datasets().rows())
+    if (const auto* known = std::get_if<Checksums>(&row.known_by); known && known->test == found)
+      return &row;
+  return nullptr;
+}
+
 // One part is enough: what a model is tested on must not be something else, either.
 static bool has_a_part_of(const DatasetRow& dataset, const ImageSplits& images) {
   const auto* known = std::get_if<Checksums>(&dataset.known_by);

@@ -32,6 +32,9 @@ struct DatasetRow {
 
 const Table<DatasetRow>& datasets();
 
+// The data set whose test images these are, by their checksum; null where they are somebody's own.
+const DatasetRow* known_by_test_images(const ImageSet& test);
+
 // Fails when the images are those of another data set; notes whether they are this one's.
 ImageSplits load_dataset(const std::string& name, const std::filesystem::path& dir);
 

@@ -82,18 +82,20 @@ static std::string read_all(std::FILE* file) {
 
 // The script goes in and the picture comes out through unnamed files: no path, however odd, is
 // ever read as a command, and a picture replaces an old one only when it is complete.
-static std::string draw(const std::string& script_text) {
+std::string draw_plot(const std::string& script_text) {
   const File script(std::tmpfile()), picture(std::tmpfile());
   if (!script || !picture) return "";
   if (std::fputs(script_text.c_str(), script.get()) < 0 || std::fflush(script.get()) != 0)
     return "";
   std::rewind(script.get());
-  return run_gnuplot(script.get(), picture.get()) ? read_all(picture.get()) : "";
+  if (!run_gnuplot(script.get(), picture.get())) return "";
+  std::string png = read_all(picture.get());
+  return png.starts_with("\x89PNG") ? png : "";
 }
 
 bool draw_plot(const std::string& script, const std::filesystem::path& png) {
-  const std::string picture = draw(script);
-  if (!picture.starts_with("\x89PNG")) return false;
+  const std::string picture = draw_plot(script);
+  if (picture.empty()) return false;
   write_file_atomically(png, picture);
   return true;
 }

@@ -14,6 +14,9 @@ std::string plot_string(const std::string& text);
 // How a script begins: the kind of picture, fonts, colours of the frame, the title.
 std::string plot_style(const std::string& title);
 
+// The PNG file that the script draws. Empty when gnuplot is missing or fails.
+std::string draw_plot(const std::string& script);
+
 // Runs the script and writes what it draws. False, with an old picture left as it was, when gnuplot
 // is missing or fails: a picture is a convenience, the numbers are the result. Throws an Error when
 // the picture cannot be written.

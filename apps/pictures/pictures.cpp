@@ -1,44 +1,117 @@
 #include "backflow/apps/pictures/pictures.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/png.h"
+#include "backflow/apps/files/text.h"
+#include "backflow/apps/pictures/page.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-static constexpr int scale = 2, padding = 2;
+static constexpr int scale = 2, padding = 2;  // pixels
+static constexpr int line_step = 18;          // between the middles of two lines of words
+static constexpr int largest_pixel = 255;
 
 static Tensor as_images(const Tensor& x, const ImageShape& image) {
   return x.reshape({x.size(0), image.channels, image.height, image.width});
 }
 
-void save_samples(const std::filesystem::path& path, const Model& model,
-                  const SampleOptions& options) {
+// A NaN stays one, to be refused when it is drawn.
+static Tensor within_range(const Tensor& x) {
+  return pointwise(x, [](Real v) { return v < 0 ? Real(0) : v > largest_pixel ? Real(255) : v; });
+}
+
+static Tensor distances(const Tensor& a, const Tensor& b) {
+  return pointwise("difference", within_range(a), within_range(b),
+                   [](Real x, Real y) { return std::abs(x - y); });
+}
+
+double mean_difference(const Tensor& a, const Tensor& b) {
+  return mean(distances(a, b)).item() / largest_pixel;
+}
+
+// ---- Samples ----------------------------------------------------------------------------------
+
+Tensor draw_samples(const Model& model, const SampleOptions& options) {
   Pass pass;
   pass.inverse = options.inverse;
   const Random latents(options.seed, purposes::sampling);
-  const Tensor x = model.density().sample(options.count, latents, options.temperature, pass);
-  const int columns = static_cast<int>(std::ceil(std::sqrt(static_cast<double>(options.count))));
-  write_png(path, image_grid(as_images(x, model.image()), columns, padding, scale));
+  return as_images(model.density().sample(options.count, latents, options.temperature, pass),
+                   model.image());
 }
 
-double save_reconstruction(const std::filesystem::path& path, const Model& model,
-                           const Tensor& images, Inverse inverse) {
+static Picture square_of(const Tensor& samples) {
+  const auto count = static_cast<double>(samples.size(0));
+  return image_grid(samples, static_cast<int>(std::ceil(std::sqrt(count))), padding, scale);
+}
+
+void save_samples(const std::filesystem::path& path, const Tensor& samples) {
+  write_png(path, square_of(samples));
+}
+
+void save_samples(const std::filesystem::path& path, const Model& model,
+                  const SampleOptions& options) {
+  save_samples(path, draw_samples(model, options));
+}
+
+bool save_captioned_samples(const std::filesystem::path& path, const Tensor& samples,
+                            const std::vector<std::string>& lines) {
+  const Picture square = square_of(samples);
+  std::size_t longest = 0;
+  for (const std::string& line : lines) longest = std::max(longest, line.size());
+  const int words = 8 * static_cast<int>(longest) + 16;  // about as wide as they are drawn
+  const int count = static_cast<int>(std::ssize(lines));
+  Page page(std::max(square.width, words), square.height + (count + 1) * line_step);
+  page.place(square, 0, 0);
+  for (int i = 0; i < count; ++i)
+    page.write(lines[i], padding + 2, square.height + (i + 1) * line_step);
+  return page.save(path);
+}
+
+// ---- Reconstructions --------------------------------------------------------------------------
+
+// Small images are drawn larger, so that three lines of words fit beside a row of them.
+static int scale_beside_words(const Tensor& images) {
+  const Index least = 3 * line_step + padding;
+  return std::max(scale, static_cast<int>((least + images.size(2) - 1) / images.size(2)));
+}
+
+Reconstruction save_reconstruction(const std::filesystem::path& path, const Model& model,
+                                   const Tensor& images, Inverse inverse) {
+  constexpr int words = 180;  // as wide as those at the left
   const NoGrad no_grad;
   Pass pass;
   pass.inverse = inverse;
   const Tensor z = model.flow().forward(images, pass).z.value();
-  const auto pixel = [](Real x) { return x < 0 ? Real(0) : x > 255 ? Real(255) : x; };
-  const Tensor back = pointwise(as_images(model.flow().inverse(z, pass), model.image()), pixel);
-  const Tensor difference =
-      pointwise("difference", images, back, [](Real a, Real b) { return std::abs(a - b); });
-  const int columns = static_cast<int>(images.size(0));
-  write_png(path, image_grid(concat({images, back, difference}, 0), columns, padding, scale));
-  return mean(difference).item();
+  const Tensor back = within_range(as_images(model.flow().inverse(z, pass), model.image()));
+  const Tensor difference = distances(images, back);
+  const double apart = mean_difference(images, back);
+  const Picture grid =
+      image_grid(concat({images, back, difference}, 0), static_cast<int>(images.size(0)), padding,
+                 scale_beside_words(images));
+  const std::string which = model.has_learned_inverse() && inverse == Inverse::learned
+                                ? "through the learned"
+                                : "through the exact";
+  Page page(words + grid.width, grid.height);
+  page.place(grid, words, 0);
+  const std::vector<std::vector<std::string>> rows = {
+      {"original"},
+      {"reconstruction", which, "inverse"},
+      {"|difference|,", text("mean %.2g of a", apart), "pixel's range"}};
+  const int row_step = (grid.height - padding) / 3;
+  for (int row = 0; row < 3; ++row) {
+    const int count = static_cast<int>(std::ssize(rows[row]));
+    const int first = row * row_step + (padding + row_step - (count - 1) * line_step) / 2;
+    for (int i = 0; i < count; ++i)
+      page.write(rows[row][i], words - 10, first + i * line_step, Align::right);
+  }
+  const bool captions = page.save(path);
+  return {apart, captions};
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
+#include <string>
 
 #include "backflow/apps/data/images.h"
 #include "backflow/apps/model/model.h"
@@ -15,14 +17,32 @@ struct SampleOptions {
   Inverse inverse = Inverse::learned;
 };
 
-// Samples of the model in a square. The same options give the same latents. Throws an Error when
+// (count, channels, height, width): the model's samples, pixel values as they come, about 0 to 255.
+// The same options give the same latents.
+Tensor draw_samples(const Model& model, const SampleOptions& options);
+
+// The mean of |a - b| over all pixels, in units of a pixel's range, which is from 0 to 255; values
+// outside of it count as the nearest within, as in a picture.
+double mean_difference(const Tensor& a, const Tensor& b);
+
+// Samples in a square, exactly these pixels at twice their size and no words. Throws an Error when
 // a sample is not finite.
+void save_samples(const std::filesystem::path& path, const Tensor& samples);
 void save_samples(const std::filesystem::path& path, const Model& model,
                   const SampleOptions& options);
 
-// Rows: images; what the inverse makes of their latents; and how far apart the two are, black where
-// they agree. Returns the mean distance of a pixel value, of 0..255.
-double save_reconstruction(const std::filesystem::path& path, const Model& model,
-                           const Tensor& images, Inverse inverse = Inverse::learned);
+// The same with lines of words below. False where these are left out: gnuplot draws them.
+bool save_captioned_samples(const std::filesystem::path& path, const Tensor& samples,
+                            const std::vector<std::string>& lines);
+
+struct Reconstruction {
+  double difference;  // mean_difference of the images and what came back
+  bool captions;      // false where gnuplot, which draws the words, is missing or fails
+};
+
+// Rows, each named at its left: the images; what the inverse makes of their latents; and how far
+// apart the two are, black where they agree.
+Reconstruction save_reconstruction(const std::filesystem::path& path, const Model& model,
+                                   const Tensor& images, Inverse inverse = Inverse::learned);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -15,6 +15,7 @@
 #include "backflow/apps/snf/columns.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -146,13 +147,44 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
   if (images.comparable) std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
 }
 
+// Ends a line about a picture whose words could not be drawn.
+static const char* unless_captioned(bool captions) {
+  return captions ? "" : "; without captions: gnuplot is missing, or fails";
+}
+
+// "learned against exact inverse: mean |difference| 0.013 of a pixel's range", or why there is no
+// number. Empty where there is only one inverse. Looks at the first samples only: an exact inverse
+// can take long.
+static std::string compare_inverses(const Model& model, SampleOptions options,
+                                    const Tensor& samples) try {
+  if (!model.has_learned_inverse()) return "";
+  options.count = std::min<Index>(options.count, 64);
+  options.inverse = options.inverse == Inverse::exact ? Inverse::learned : Inverse::exact;
+  const double apart =
+      mean_difference(slice(samples, 0, 0, options.count), draw_samples(model, options));
+  if (!std::isfinite(apart)) fail(name_of(options.inverse), "a sample is not finite");
+  return text("learned against exact inverse: mean |difference| %.2g of a pixel's range", apart);
+} catch (const Error& error) {
+  return std::string("learned against exact inverse: no number, ") + error.what();
+}
+
 void sample_checkpoint(const SampleCommand& command) {
   const Model model = load_model(command).model;
   SampleOptions options = command.samples;
   options.inverse = choose_inverse(command, model, command.inverse);
-  save_samples(command.out, model, options);
-  std::printf("%s: %lld samples by the %s inverse, temperature %g\n", command.out.c_str(),
-              number(options.count), name_of(options.inverse), options.temperature);
+  const Tensor samples = draw_samples(model, options);
+  std::vector<std::string> lines = {text("%lld samples by the %s inverse, temperature %g",
+                                         number(options.count), name_of(options.inverse),
+                                         options.temperature)};
+  if (const std::string other = compare_inverses(model, options, samples); !other.empty())
+    lines.push_back(other);
+  bool captions = true;
+  if (command.plain)
+    save_samples(command.out, samples);
+  else
+    captions = save_captioned_samples(command.out, samples, lines);
+  std::printf("%s: %s%s\n", command.out.c_str(), lines[0].c_str(), unless_captioned(captions));
+  for (std::size_t i = 1; i < lines.size(); ++i) std::printf("%s\n", lines[i].c_str());
 }
 
 void reconstruct_images(const ReconstructCommand& command) {
@@ -161,18 +193,23 @@ void reconstruct_images(const ReconstructCommand& command) {
   const Inverse inverse = choose_inverse(command, loaded.model, command.inverse);
   std::vector<std::uint32_t> first(std::min(command.count, images.count()));
   std::iota(first.begin(), first.end(), 0u);
-  const double distance =
+  const Reconstruction result =
       save_reconstruction(command.out, loaded.model, to_tensor(images, first), inverse);
-  std::printf("%s: %lld %s images, back by the %s inverse, %.3g of 255 apart on average\n",
-              command.out.c_str(), number(std::ssize(first)), name_of(command.split),
-              name_of(inverse), distance);
+  std::printf(
+      "%s: %lld %s images, back by the %s inverse, mean |difference| %.2g of a pixel's range%s\n",
+      command.out.c_str(), number(std::ssize(first)), name_of(command.split), name_of(inverse),
+      result.difference, unless_captioned(result.captions));
+  std::printf("rows: the images, what the inverse makes of their latents, and |difference|\n");
 }
 
 void draw_filters(const FiltersCommand& command) {
-  const int files = save_filters(command.out, load_model(command).model);
-  if (files == 0)
+  const FilterPictures pictures = save_filters(command.out, load_model(command).model);
+  if (pictures.files == 0)
     fail(command.experiment, "has no self-normalizing convolutions with more than one tap");
-  std::printf("%s: the filters of %d layers\n", command.out.c_str(), files);
+  std::printf("%s: the filters of %d layers%s\n", command.out.c_str(), pictures.files,
+              unless_captioned(pictures.captions));
+  std::printf("side by side: W, R, and R flipped, which stands for W^-T in the gradient of W\n");
+  std::printf("red is positive, blue negative, white 0; the bar below each panel is its scale\n");
 }
 
 // ---- Speed ------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ struct SampleCommand : CheckpointOptions {
   std::filesystem::path out;
   SampleOptions samples;
   std::optional<Inverse> inverse;  // none: the learned one, where there is one
+  bool plain = false;              // only the images: no words below them
 };
 void sample_checkpoint(const SampleCommand& command);
 

@@ -9,6 +9,8 @@
 
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/timescaling_figure.h"
+#include "backflow/apps/command_line/answers.h"
+#include "backflow/apps/command_line/command.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/activations.h"
 #include "backflow/apps/model/architectures.h"
@@ -21,7 +23,6 @@
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/snf/columns.h"
-#include "backflow/apps/snf/command.h"
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
@@ -161,6 +162,7 @@ void add_sample(CLI::App& app, SampleCommand& command) {
                         "standard deviation of the latents", "1");
   sample.number<std::uint64_t>("--seed", "N", command.samples.seed, 0, INT64_MAX, "of the latents",
                                "0");
+  sample.flag("--plain", command.plain, "only the images, without the words below them");
   sample.threads();
 }
 
@@ -215,48 +217,7 @@ std::string version() {
 
 // ---- From the command line to an exit code ----------------------------------------------------
 
-// The line may hold names from a file, which must not speak to the terminal.
-int say(int code, std::string line) {
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "snf: %s\n", printable(line).c_str());
-  return code;
-}
-
-// What somebody may have meant by a word that is no command or flag, and where to read more.
-std::string hint(const CLI::App& app, const std::string& word) {
-  const auto used = app.get_subcommands();
-  const CLI::App& where = used.empty() ? app : *used[0];
-  std::vector<std::string> known;
-  if (word.starts_with("-")) {
-    for (const CLI::Option* option : where.get_options())
-      for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-  } else if (!word.empty()) {
-    for (const CLI::App* command : where.get_subcommands({})) known.push_back(command->get_name());
-  }
-  return (known.empty() ? "; " : "; did you mean '" + nearest(word, known) + "'? ") + "see 'snf " +
-         (used.empty() ? "" : where.get_name() + " ") + "--help'";
-}
-
-int explain(const CLI::App& app, const CLI::ParseError& error) {
-  std::string what = error.what();
-  const std::vector<std::string> extras = app.remaining(true);
-  if (!extras.empty()) return say(2, "there is no '" + extras[0] + "'" + hint(app, extras[0]));
-  if (dynamic_cast<const CLI::ArgumentMismatch*>(&error)) {
-    const bool takes_none = what.find("override") != what.npos;
-    what = what.substr(what.find_first_not_of('-'));
-    what = "[--" + what.substr(0, what.find_first_of(": ")) + "] expected " +
-           (takes_none ? "no value" : "exactly one value");
-  }
-  return say(2, what + hint(app, ""));
-}
-
-// "out of memory: 8.0 GB asked for the shape ...", or less where nobody knows more.
-std::string out_of_memory(const std::bad_alloc& error) {
-  const std::string what = error.what(), memory = "out of memory";
-  const auto known = what.find(memory);
-  return (known == what.npos ? memory : what.substr(known)) +
-         "; ask for fewer images, smaller batches or fewer threads";
-}
+int say(int code, const std::string& line) { return backflow::say("snf", code, line); }
 
 int run(int argc, char** argv) try {
   CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
@@ -283,7 +244,7 @@ int run(int argc, char** argv) try {
   } catch (const CLI::Success& help) {
     return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return explain(app, error);
+    return explain("snf", app, error);
   }
   if (app.got_subcommand("train")) {
     std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends no training
@@ -308,17 +269,11 @@ int run(int argc, char** argv) try {
   return say(2, error.what());
 }
 
-// What was printed counts only if it arrived.
-int flush_output() {
-  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return 0;
-  return say(2, "[standard output] cannot write; is the disk full?");
-}
-
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
 
 int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of write(), not a death
   const int code = backflow::run(argc, argv);
-  return code == 0 ? backflow::flush_output() : code;
+  return code == 0 ? backflow::flush_output("snf") : code;
 }

@@ -84,6 +84,10 @@ def idx(count, height, width, magic=0x803, pixels=None):
     return struct.pack(">4I", magic, count, height, width) + bytes(i % 251 for i in range(size))
 
 
+def idx_labels(labels, count=None, magic=0x801):
+    return struct.pack(">2I", magic, len(labels) if count is None else count) + bytes(labels)
+
+
 def packed(contents, level=9):
     return gzip.compress(contents, level, mtime=0)
 
@@ -95,7 +99,14 @@ def idx_seeds():
         "raw": file,
         "one_pixel": idx(1, 1, 1),
         "no_images": idx(0, 28, 28),
-        "labels": idx(2, 3, 1, magic=0x801),
+        "labels": idx_labels([7, 0, 9]),
+        "labels_none": idx_labels([]),
+        "labels_gzip": packed(idx_labels([1, 2, 3] * 20)),
+        "labels_out_of_range": idx_labels([7, 10]),
+        "labels_short": idx_labels([7, 0], count=3),
+        "labels_huge": idx_labels([7, 0], count=2**32 - 1),
+        "labels_trailing": idx_labels([7, 0], count=1),
+        "images_as_labels": idx(2, 3, 1, magic=0x801),
         "colour": idx(2, 3, 4, magic=0x804),
         "no_height": idx(1, 0, 4),
         "wide": idx(1, 1, 65536, pixels=20),

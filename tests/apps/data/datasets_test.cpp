@@ -1,9 +1,11 @@
 #include "backflow/apps/data/datasets.h"
 
 #include <algorithm>
+#include <cstring>
 #include <set>
 
 #include "backflow/apps/data/png_archive.h"
+#include "backflow/apps/files/atomic_file.h"
 #include "backflow/tests/apps/data/idx_files.h"
 #include "backflow/tests/apps/files/png_files.h"
 #include "backflow/tests/apps/files/scratch.h"
@@ -86,6 +88,70 @@ TEST(Mnist, TooFewImagesAreRefused) {
 }
 
 // ---- Fashion-MNIST ----------------------------------------------------------------------------
+
+class LabelledMnist : public testing::Test {
+ protected:
+  LabelledMnist() {
+    scratch_.write("train-images-idx3-ubyte", idx_file(3, 2, 4));
+    scratch_.write("train-labels-idx1-ubyte", idx_labels({9, 0, 7}));
+    scratch_.write("t10k-images-idx3-ubyte", idx_file(2, 2, 4));
+    scratch_.write("t10k-labels-idx1-ubyte", idx_labels({1, 2}));
+  }
+  std::string message() const {
+    return message_of([&] { load_labelled_mnist(scratch_.dir()); });
+  }
+  Scratch scratch_;
+};
+
+TEST_F(LabelledMnist, AllOfTheTrainingFileIsForTraining) {
+  const LabelledSplits splits = load_labelled_mnist(scratch_.dir());
+  EXPECT_EQ(splits.train.images.count(), 3);
+  EXPECT_EQ(splits.train.images.width, 4);
+  EXPECT_EQ(splits.train.images.pixels.back(), 23);
+  EXPECT_EQ(splits.train.labels, (std::vector<std::uint8_t>{9, 0, 7}));
+  EXPECT_EQ(splits.test.images.count(), 2);
+  EXPECT_EQ(splits.test.labels, (std::vector<std::uint8_t>{1, 2}));
+  EXPECT_EQ(load_labelled_fashion_mnist(scratch_.dir()).test.labels, splits.test.labels);
+}
+
+TEST_F(LabelledMnist, EverySpellingOfTheLabelsIsFound) {
+  const std::string labels = read_file(scratch_ / "t10k-labels-idx1-ubyte");
+  std::filesystem::remove(scratch_ / "t10k-labels-idx1-ubyte");
+  for (const std::string name : {"t10k-labels.idx1-ubyte", "t10k-labels-idx1-ubyte.gz"}) {
+    scratch_.write(name, name.ends_with(".gz") ? gzip(labels) : labels);
+    EXPECT_EQ(load_labelled_mnist(scratch_.dir()).test.labels.size(), 2u) << name;
+    std::filesystem::remove(scratch_ / name);
+  }
+}
+
+TEST_F(LabelledMnist, MissingLabelsTellHowToFetchThem) {
+  std::filesystem::remove(scratch_ / "train-labels-idx1-ubyte");
+  expect_message(message(), "no file train-labels-idx1-ubyte", "apps/data/fetch_mnist.sh");
+  std::filesystem::remove_all(scratch_.dir());
+  expect_message(message(), "no such directory", "apps/data/fetch_mnist.sh");
+}
+
+TEST_F(LabelledMnist, ALabelTooManyOrTooFewIsRefused) {
+  for (const char* labels : {"\1", "\1\2\3"}) {
+    scratch_.write("t10k-labels-idx1-ubyte", idx_labels(labels));
+    expect_message(message(), "t10k-labels-idx1-ubyte]",
+                   "found " + std::to_string(std::strlen(labels)) + " labels, expected 2",
+                   "t10k-images-idx3-ubyte");
+  }
+}
+
+TEST_F(LabelledMnist, LabelsInPlaceOfImagesAreRefused) {
+  scratch_.write("t10k-images-idx3-ubyte", idx_labels(std::string(20, '\1')));
+  expect_message(message(), "t10k-images-idx3-ubyte]", "wrong magic", "not labels");
+}
+
+TEST_F(LabelledMnist, NoImagesAndOtherSizesAreRefused) {
+  scratch_.write("t10k-images-idx3-ubyte", idx_file(2, 4, 2));
+  expect_message(message(), "training images are 2 x 4, test images are 4 x 2");
+  scratch_.write("t10k-images-idx3-ubyte", idx_header(0, 2, 4));
+  scratch_.write("t10k-labels-idx1-ubyte", idx_labels(""));
+  expect_message(message(), "found 0 images, expected at least 1");
+}
 
 TEST(FashionMnist, ItHasTheFormatOfMnist) {
   const Scratch scratch;

@@ -28,6 +28,11 @@ inline std::string idx_file(std::uint32_t count, std::uint32_t height, std::uint
   return bytes;
 }
 
+// The labels as they are given, whether or not they are ones.
+inline std::string idx_labels(const std::string& labels, std::uint32_t magic = 0x801) {
+  return big_endian(magic) + big_endian(static_cast<std::uint32_t>(labels.size())) + labels;
+}
+
 inline std::string gzip(std::string text) {
   z_stream stream{};
   deflateInit2(&stream, Z_BEST_COMPRESSION, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY);

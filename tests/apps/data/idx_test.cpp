@@ -91,5 +91,69 @@ TEST(Idx, AbsurdSizesAreRefusedBeforeMemoryIsAskedFor) {
   expect_message(message_of_loading(gzip(huge)), "truncated", "4294967295 images");
 }
 
+using Labels = std::vector<std::uint8_t>;
+
+Labels load_labels(const std::string& contents, int classes = 10) {
+  const Scratch scratch;
+  return load_idx_labels(scratch.write("labels", contents), classes);
+}
+
+std::string message_of_labels(const std::string& contents) {
+  const std::string message = message_of([&] { load_labels(contents); });
+  EXPECT_NE(message.find("labels] "), message.npos) << message;
+  return message;
+}
+
+const std::string five_labels = idx_labels({9, 0, 3, 0, 1});
+
+TEST(IdxLabels, LoadRawAndCompressed) {
+  EXPECT_EQ(load_labels(five_labels), (Labels{9, 0, 3, 0, 1}));
+  EXPECT_EQ(load_labels(gzip(five_labels)), (Labels{9, 0, 3, 0, 1}));
+  EXPECT_EQ(load_labels(idx_labels("")), Labels{});
+}
+
+TEST(IdxLabels, AMissingFileIsNamed) {
+  expect_message(message_of([] { load_idx_labels("no-such-labels"); }), "no-such-labels",
+                 "No such file");
+}
+
+TEST(IdxLabels, EveryTruncationIsRefused) {
+  for (std::size_t size = 0; size < five_labels.size(); ++size)
+    expect_message(message_of_labels(five_labels.substr(0, size)), "truncated",
+                   size < 8 ? "expected a header of 8" : "5 labels, expected 5 bytes");
+  const std::string compressed = gzip(five_labels);
+  for (std::size_t size = 2; size < compressed.size(); ++size)
+    expect_message(message_of_labels(compressed.substr(0, size)), "truncated");
+}
+
+TEST(IdxLabels, ACountThatNoMemoryHoldsIsRefusedBeforeItIsAskedFor) {
+  const std::string header = big_endian(0x801) + big_endian(0xffffffff);
+  expect_message(message_of_labels(header), "claims 4294967295 labels", "found at most 0");
+  expect_message(message_of_labels(gzip(header)), "claims 4294967295 labels", "found at most");
+}
+
+TEST(IdxLabels, TrailingBytesAreRefused) {
+  expect_message(message_of_labels(five_labels + '\0'), "more bytes after the 5 labels");
+  expect_message(message_of_labels(gzip(five_labels + '\0')), "more bytes after the 5 labels");
+}
+
+TEST(IdxLabels, ImagesAreRefused) {
+  expect_message(message_of_labels(idx_file(5, 7, 9)), "wrong magic", "0x00000803",
+                 "expected 0x00000801", "not images");
+}
+
+TEST(IdxLabels, ALabelThatIsNoneIsNamed) {
+  expect_message(message_of_labels(idx_labels({0, 9, 10, 11})), "label 10 of example 2",
+                 "expected 0 to 9");
+  EXPECT_EQ(load_labels(idx_labels({0, 46}), 47), (Labels{0, 46}));
+  EXPECT_EQ(load_labels(idx_labels("\xff"), 256), Labels{255});
+}
+
+TEST(IdxLabels, AnImpossibleNumberOfClassesIsRefused) {
+  for (const int classes : {0, -1, 257})
+    expect_message(message_of([&] { load_labels(five_labels, classes); }), "load_idx_labels",
+                   std::to_string(classes) + " classes", "1 to 256");
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

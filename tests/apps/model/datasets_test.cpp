@@ -27,6 +27,16 @@ TEST(Datasets, AreLoadedByTheirNames) {
                    row.title);
 }
 
+TEST(Datasets, AreKnownByTheirTestImages) {
+  EXPECT_EQ(known_by_test_images({1, 2, 3, std::vector<std::uint8_t>(12)}), nullptr);
+  EXPECT_EQ(known_by_test_images({1, 28, 28, {}}), nullptr);
+  if (!std::filesystem::is_directory(debians_fashion_mnist))
+    GTEST_SKIP() << "dataset-fashion-mnist is not installed";
+  const DatasetRow* known = known_by_test_images(load_fashion_mnist(debians_fashion_mnist).test);
+  ASSERT_NE(known, nullptr);
+  EXPECT_EQ(known->name, "fashion_mnist");
+}
+
 TEST(Datasets, EachHasADirectory) {
   EXPECT_EQ(datasets()["mnist"].directory(), "data/mnist");
   EXPECT_EQ(datasets()["cifar10"].directory(), "data/cifar10");

@@ -4,24 +4,13 @@
 
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/tests/apps/files/scratch.h"
+#include "backflow/tests/apps/pictures/program_path.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
 using Points = std::vector<CurvePoint>;
 const Points three_points = {{1, 1900.5, {}}, {2, 1650, 1660}, {3, 1580, {}}};
-
-// A search path for programs, as long as it lives.
-class ProgramPath {
- public:
-  explicit ProgramPath(const std::string& path) : old_(std::getenv("PATH")) {
-    setenv("PATH", path.c_str(), 1);
-  }
-  ~ProgramPath() { setenv("PATH", old_.c_str(), 1); }
-
- private:
-  std::string old_;
-};
 
 class Curve : public testing::Test {
  protected:

@@ -7,12 +7,13 @@
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/apps/files/png.h"
 #include "backflow/tests/apps/model/small_model.h"
+#include "backflow/tests/apps/pictures/program_path.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-constexpr int tile = 4 * 2;     // pixels are drawn twice as large,
-constexpr int step = tile + 2;  // two dark ones apart
+constexpr int scale = 2;             // pixels are drawn twice as large,
+constexpr int step = 4 * scale + 2;  // two dark ones apart
 
 Picture read_png(const std::filesystem::path& path) {
   png_image image{};
@@ -25,11 +26,14 @@ Picture read_png(const std::filesystem::path& path) {
   return picture;
 }
 
-std::vector<std::uint8_t> tile_at(const Picture& picture, int row, int column) {
+// An image of a square of samples, or of a grid to the right of words that is drawn larger.
+std::vector<std::uint8_t> tile_at(const Picture& picture, int row, int column, int left = 0,
+                                  int drawn = scale) {
   std::vector<std::uint8_t> pixels;
-  for (int y = 2 + row * step; y < 2 + row * step + tile; ++y)
-    for (int x = 2 + column * step; x < 2 + column * step + tile; ++x)
-      pixels.push_back(picture.pixels[static_cast<std::size_t>(y) * picture.width + x]);
+  const int side = 4 * drawn;
+  for (int y = 2 + row * (side + 2); y < 2 + row * (side + 2) + side; ++y)
+    for (int x = 2 + column * (side + 2); x < 2 + column * (side + 2) + side; ++x)
+      pixels.push_back(picture.pixels[static_cast<std::size_t>(y) * picture.width + left + x]);
   return pixels;
 }
 
@@ -48,10 +52,23 @@ Picture samples(const Model& model, const SampleOptions& options) {
   return read_png(scratch / "x.png");
 }
 
+constexpr int words_width = 180, large = 14;  // beside words, so that three lines fit
+
 Picture reconstruction(const Model& model, Index count) {
   const Scratch scratch;
   save_reconstruction(scratch / "x.png", model, image_batch(count));
   return read_png(scratch / "x.png");
+}
+
+std::vector<std::uint8_t> image_at(const Picture& picture, int row, int column) {
+  return tile_at(picture, row, column, words_width, large);
+}
+
+bool has_ink(const Picture& picture, int left, int right, int top, int bottom) {
+  for (int y = top; y < bottom; ++y)
+    for (int x = left; x < right; ++x)
+      if (picture.pixels[static_cast<std::size_t>(y) * picture.width + x] < 128) return true;
+  return false;
 }
 
 TEST(Samples, StandInASquare) {
@@ -112,27 +129,97 @@ TEST(Samples, AnUnwritablePathIsNamed) {
                  "[no/such/x.png]", "cannot write");
 }
 
+TEST(Samples, WithACaptionAreTheSameAboveIt) {
+  const TrainedModel model;
+  const Tensor x = draw_samples(model, {.count = 9});
+  const Picture plain = samples(model, {.count = 9});
+  const Scratch scratch;
+  EXPECT_TRUE(save_captioned_samples(scratch / "x.png", x, {"nine samples", "and a number"}));
+  const Picture page = read_png(scratch / "x.png");
+  for (int row = 0; row < 3; ++row)
+    for (int column = 0; column < 3; ++column)
+      EXPECT_EQ(tile_at(page, row, column), tile_at(plain, row, column));
+  EXPECT_EQ(page.height, plain.height + 3 * 18);
+  EXPECT_TRUE(has_ink(page, 0, page.width, plain.height + 9, plain.height + 27));
+  EXPECT_TRUE(has_ink(page, 0, page.width, plain.height + 28, plain.height + 45));
+
+  const ProgramPath nowhere(scratch.dir());
+  EXPECT_FALSE(save_captioned_samples(scratch / "x.png", x, {"nine samples"}));
+  EXPECT_EQ(tile_at(read_png(scratch / "x.png"), 2, 2), tile_at(plain, 2, 2));
+}
+
+TEST(MeanDifference, IsAPartOfAPixelsRange) {
+  const Tensor a({1, 1, 1, 4}, {0, 255, 100, 10}), b({1, 1, 1, 4}, {255, 255, 100, 61});
+  EXPECT_NEAR(mean_difference(a, b), (1 + 0.2) / 4, 1e-6);
+  EXPECT_EQ(mean_difference(a, a), 0);
+}
+
+TEST(MeanDifference, CountsAPixelAsItIsDrawn) {
+  EXPECT_EQ(mean_difference(Tensor({2}, {-1000, 300}), Tensor({2}, {0, 255})), 0);
+  EXPECT_TRUE(std::isnan(
+      mean_difference(Tensor({1}, {std::numeric_limits<Real>::quiet_NaN()}), Tensor({1}, {0}))));
+}
+
+TEST(MeanDifference, OfSamplesByBothInversesShrinksAsTheyAgree) {
+  const auto apart = [](const Model& model) {
+    return mean_difference(draw_samples(model, {.inverse = Inverse::learned}),
+                           draw_samples(model, {.inverse = Inverse::exact}));
+  };
+  const Model untrained(small_config(), small_image);  // begins at R = W^-1
+  const TrainedModel trained;
+  EXPECT_LT(apart(untrained), 1e-3);
+  EXPECT_GT(apart(trained), 10 * apart(untrained));
+}
+
 TEST(Reconstruction, ShowsImagesTheirInverseAndTheDifference) {
   const Picture picture = reconstruction(TrainedModel("exact"), 3);
-  EXPECT_EQ(picture.height, 3 * step + 2);
-  EXPECT_EQ(picture.width, 3 * step + 2);
+  const int side = 3 * (4 * large + 2) + 2;
+  EXPECT_EQ(picture.height, side);
+  EXPECT_EQ(picture.width, words_width + side);
   const Tensor images = image_batch(3);
   for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(tile_at(picture, 0, i)[0], images[i * 16]);
-    EXPECT_EQ(tile_at(picture, 1, i), tile_at(picture, 0, i));
-    EXPECT_EQ(tile_at(picture, 2, i), std::vector<std::uint8_t>(tile * tile, 0));
+    EXPECT_EQ(image_at(picture, 0, i)[0], images[i * 16]);
+    EXPECT_EQ(image_at(picture, 1, i), image_at(picture, 0, i));
+    EXPECT_EQ(image_at(picture, 2, i), std::vector<std::uint8_t>(4 * large * 4 * large, 0));
   }
+}
+
+TEST(Reconstruction, NamesItsRows) {
+  const Scratch scratch;
+  const auto save = [&] {
+    return save_reconstruction(scratch / "x.png", TrainedModel(), image_batch(2)).captions;
+  };
+  EXPECT_TRUE(save());
+  const int row = 4 * large + 2;
+  const Picture named = read_png(scratch / "x.png");
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(has_ink(named, 0, words_width, i * row, (i + 1) * row));
+  const ProgramPath nowhere(scratch.dir());
+  EXPECT_FALSE(save());
+  const Picture nameless = read_png(scratch / "x.png");
+  EXPECT_FALSE(has_ink(nameless, 0, words_width, 0, nameless.height));
+  EXPECT_EQ(image_at(nameless, 0, 1), image_at(named, 0, 1));
+}
+
+TEST(Reconstruction, TellsHowFarApart) {
+  const Scratch scratch;
+  const auto apart = [&](const Model& model) {
+    return save_reconstruction(scratch / "x.png", model, image_batch(2)).difference;
+  };
+  EXPECT_LT(apart(TrainedModel("exact")), 1e-4);
+  const TrainedModel model;
+  parameter_of(model, "4.weight_inv").set(Tensor::zeros({16, 16}));
+  EXPECT_GT(apart(model), 0.1);
 }
 
 TEST(Reconstruction, IsThatOfTheLearnedInverse) {
   const TrainedModel model;
   parameter_of(model, "4.weight_inv").set(Tensor::zeros({16, 16}));
   const Picture picture = reconstruction(model, 2);
-  EXPECT_NE(tile_at(picture, 1, 0), tile_at(picture, 0, 0));
-  EXPECT_EQ(tile_at(picture, 1, 0), tile_at(picture, 1, 1));  // of every image the same
+  EXPECT_NE(image_at(picture, 1, 0), image_at(picture, 0, 0));
+  EXPECT_EQ(image_at(picture, 1, 0), image_at(picture, 1, 1));  // of every image the same
   for (int i = 0; i < 2; ++i) {
-    const auto image = tile_at(picture, 0, i), inverse = tile_at(picture, 1, i);
-    const auto difference = tile_at(picture, 2, i);
+    const auto image = image_at(picture, 0, i), inverse = image_at(picture, 1, i);
+    const auto difference = image_at(picture, 2, i);
     for (std::size_t p = 0; p < image.size(); ++p)
       EXPECT_EQ(difference[p], std::abs(image[p] - inverse[p]));
   }

@@ -67,7 +67,9 @@ class SnfExperiments : public testing::Test {
     expect_success(snf("sample" + of + "--out samples.png --count 4 --temperature 0.5"));
     const Finished reconstruction = snf("reconstruct" + of + "--inverse exact --out back.png");
     expect_success(reconstruction);
-    expect_words(reconstruction.out, {"back.png", "test images, back by the exact inverse"});
+    expect_words(reconstruction.out,
+                 {"back.png", "test images, back by the exact inverse", "mean |difference|",
+                  "of a pixel's range", "rows: the images, "});
     EXPECT_TRUE(std::filesystem::exists(snf / "samples.png"));
     EXPECT_TRUE(std::filesystem::exists(snf / "back.png"));
   }
@@ -146,7 +148,8 @@ TEST_F(SnfExperiments, FiltersAreDrawnPerLayer) {
   const std::string of = " --checkpoint run/checkpoints/last.safetensors --out filters";
   const Finished filters = snf("filters selfnorm_cnn_mnist" + of);
   expect_success(filters);
-  expect_words(filters.out, {"filters: the filters of 2 layers"});
+  expect_words(filters.out, {"filters: the filters of 2 layers", "without captions",
+                             "W, R, and R flipped", "red is positive"});
   for (const char* dir : {"filters", "run/filters"})
     for (const char* name : {"layer_04.png", "layer_07.png"})
       EXPECT_TRUE(std::filesystem::exists(snf / dir / name)) << dir << "/" << name;

@@ -103,7 +103,7 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
       {"sample ",
        {"--checkpoint FILE REQUIRED", "--out FILE REQUIRED", "--count N", "[default: 64]",
         "--inverse INVERSE", "[default: learned, where there is one]", "--temperature T",
-        "[default: 1]", "--seed N", "[default: 0]"}},
+        "[default: 1]", "--seed N", "[default: 0]", "--plain"}},
       {"bench ", {"--steps N", "[default: 50]", "--batch-size N", "--threads N", "--json"}},
       {"timescaling ",
        {"--out DIR", "[default: runs/timescaling]", "--max-dim N", "[default: 4064]",
@@ -326,7 +326,7 @@ TEST(SnfEvaluate, TakesAStateDictFromElsewhere) {
 
 TEST_F(TrainedSnf, SamplesWithEitherInverse) {
   const auto sample = [&](const std::string& more, const std::string& says) {
-    const Finished run = snf("sample selfnorm_fc_mnist" + best + " --out x.png " + more);
+    const Finished run = snf("sample selfnorm_fc_mnist" + best + " --out x.png --plain " + more);
     expect_success(run);
     expect_words(run.out, {"x.png: ", says});
     const Picture picture = read_png(snf / "x.png");
@@ -346,6 +346,28 @@ TEST_F(TrainedSnf, SamplesWithEitherInverse) {
     const auto first = cold.pixels.begin() + y * cold.width + 2;
     EXPECT_TRUE(std::equal(first, first + 12, first + 14)) << "the two samples differ in row " << y;
   }
+}
+
+TEST_F(TrainedSnf, SamplesComeWithTheDifferenceOfTheInverses) {
+  const auto sample = [&](const std::string& more) {
+    const Finished run = snf("sample selfnorm_fc_mnist" + best + " --count 9 --out x.png " + more);
+    expect_success(run);
+    return run.out;
+  };
+  const std::string learned = sample(""), exact = sample("--inverse exact");
+  const std::string words = "learned against exact inverse: mean |difference| ";
+  const auto number_in = [&](const std::string& out) {
+    expect_words(out, {words, " of a pixel's range\n"});
+    return out.substr(out.find(words) + words.size(), 6);
+  };
+  EXPECT_EQ(number_in(learned), number_in(exact));
+  EXPECT_GT(std::stod(number_in(learned)), 0);
+  expect_words(learned,
+               {"x.png: 9 samples by the learned", "without captions: gnuplot is missing"});
+  const Picture page = read_png(snf / "x.png");
+  EXPECT_EQ(sample("--inverse exact --plain").find("captions"), std::string::npos);
+  EXPECT_LT(read_png(snf / "x.png").height, page.height);
+  fs::remove(snf / "x.png");
 }
 
 TEST(SnfTrain, QuietPrintsNothingEvenOnATerminal) {

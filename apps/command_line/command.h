@@ -1,5 +1,5 @@
-// A subcommand of a program's command line in the making: its options by kind. Each says its
-// default in the help, and answers a value that makes no sense with a line that says what was
+// A program's command line, or a subcommand of it, in the making: its options by kind. Each says
+// its default in the help, and answers a value that makes no sense with a line that says what was
 // expected.
 #pragma once
 
@@ -12,6 +12,7 @@
 
 #include "backflow/apps/files/numbers.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/apps/model/table.h"
 #include "backflow/engine/parallel.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -27,6 +28,7 @@ Number parse_number(const std::string& flag, const std::string& text, Number lea
 
 class Command {
  public:
+  explicit Command(CLI::App& app) : app_(&app) {}
   Command(CLI::App& app, const char* name, const char* description)
       : app_(app.add_subcommand(name, description)) {}
 
