@@ -18,8 +18,7 @@
 extern "C" {
 [[gnu::weak]] void* blas_memory_alloc(int);
 [[gnu::weak]] void blas_memory_free(void*);
-[[gnu::weak]] void
-gotoblas_init();  // OpenBLAS's own constructor; once called, it does nothing more
+[[gnu::weak]] void gotoblas_init();  // OpenBLAS's constructor; a second call does nothing
 }
 
 namespace backflow::inline BACKFLOW_PRECISION {
