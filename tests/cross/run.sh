@@ -41,7 +41,8 @@ install_build_tools
 add_architecture
 install qemu-user || true
 emulator=$(command -v qemu-aarch64 || true)
-need g++-aarch64-linux-gnu libopenblas-dev:arm64 zlib1g-dev:arm64 libpng-dev:arm64 libgtest-dev:arm64
+need g++-aarch64-linux-gnu libopenblas-dev:arm64 zlib1g-dev:arm64 libpng-dev:arm64 libgtest-dev:arm64 \
+  libstdc++6:arm64
 mkdir -p "$build"
 cross_file >"$build/aarch64.ini"
 configure "$build" --cross-file "$build/aarch64.ini" -Dnative=false --werror
