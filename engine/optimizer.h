@@ -87,9 +87,9 @@ class Adam : public Optimizer {
       : Adam(std::move(parameters), name, options, 0) {}
 
  protected:
-  Adam(std::vector<NamedParameter> parameters, const char* name, AdamOptions options,
+  Adam(std::vector<NamedParameter> parameters, const char* kind, AdamOptions options,
        double weight_decay)
-      : Optimizer(std::move(parameters), name, "mv"),
+      : Optimizer(std::move(parameters), kind, "mv"),
         options_(options),
         weight_decay_(weight_decay) {}
 

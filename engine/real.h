@@ -4,6 +4,10 @@
 // namespace makes mixing the two a link error.
 #pragma once
 
+#if __cplusplus < 202002L
+#error "backflow is C++20: compile with -std=c++20"
+#endif
+
 #include <cstdint>
 #include <sstream>
 #include <stdexcept>

@@ -40,12 +40,12 @@ class Shape {
       check_product();
   }
   // A negative axis counts from the end. Unchecked, for loops: see size(axis).
-  Index operator[](int axis) const { return sizes_[axis < 0 ? axis + rank_ : axis]; }
-  Index& operator[](int axis) { return sizes_[axis < 0 ? axis + rank_ : axis]; }
+  Index operator[](int axis) const { return sizes_.data()[axis < 0 ? axis + rank_ : axis]; }
+  Index& operator[](int axis) { return sizes_.data()[axis < 0 ? axis + rank_ : axis]; }
   const Index* begin() const { return sizes_.data(); }
   const Index* end() const { return sizes_.data() + rank_; }
   // The size of an axis; fails when there is no such axis.
-  Index size(int axis) const { return sizes_[this->axis("size", axis)]; }
+  Index size(int axis) const { return (*this)[this->axis("size", axis)]; }
   void push_back(Index size);
   // An axis in 0..rank-1; fails with the op's name when there is no such axis.
   int axis(const char* op, int axis) const;

@@ -18,14 +18,20 @@
 extern "C" {
 [[gnu::weak]] void* blas_memory_alloc(int);
 [[gnu::weak]] void blas_memory_free(void*);
+[[gnu::weak]] void gotoblas_init();  // OpenBLAS's constructor; a second call does nothing
 }
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
 // The one switch of OpenBLAS's own threads, set before main(): the work is shared among our
-// threads, and other shares would give other bits.
-[[maybe_unused]] const bool single_threaded = (openblas_set_num_threads(1), true);
+// threads, and other shares would give other bits. Where OpenBLAS is linked statically, its
+// constructor may not have run yet, and threads that it starts before that crash.
+[[maybe_unused]] const bool single_threaded = [] {
+  if (gotoblas_init) gotoblas_init();
+  openblas_set_num_threads(1);
+  return true;
+}();
 
 constexpr Index bytes_per_buffer = Index{128} << 20;
 // The shortest list that OpenBLAS is built with: when more are taken at once, it prints a warning.

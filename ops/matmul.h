@@ -14,10 +14,10 @@ struct Operand {
   T value;
   bool is_transposed = false;
 
-  Operand(T value, bool is_transposed) : value(std::move(value)), is_transposed(is_transposed) {}
+  Operand(T matrix, bool transposed) : value(std::move(matrix)), is_transposed(transposed) {}
   template <std::convertible_to<T> U>
-  requires(std::same_as<U, Tensor> == std::same_as<T, Tensor>) Operand(const U& value)
-      : value(value) {}
+  requires(std::same_as<U, Tensor> == std::same_as<T, Tensor>) Operand(const U& matrix)
+      : value(matrix) {}
 };
 inline Operand<Tensor> transposed(const Tensor& x) { return {x, true}; }
 inline Operand<Var> transposed(const Var& x) { return {x, true}; }

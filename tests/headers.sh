@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Checks the public headers, those of engine/, ops/ and flows/ but for the ones that say "Internal to"
 # in their first lines. Each compiles alone in a user's build, which knows neither our precompiled
-# header nor -march=native; means the same for every processor; and holds no vector types.
+# header nor -march=native, and may have more warnings as errors than ours; means the same for every
+# processor; and holds no vector types.
 # The variable CXX chooses the compiler, g++ otherwise.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -16,7 +17,8 @@ compile() {
   local header=$1
   shift
   echo "#include \"backflow/$header\"" |
-    "${CXX:-g++}" -std=c++20 -Wall -Wextra -Wpedantic -Werror -I"$temporary" "$@" -x c++ -
+    "${CXX:-g++}" -std=c++20 -Wall -Wextra -Wpedantic -Wshadow -Wsign-conversion \
+      -Werror -I"$temporary" "$@" -x c++ -
 }
 
 # our_text HEADER MARCH: what it and the headers of ours that it includes mean for such a processor.

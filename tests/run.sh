@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Sets up what the tests need, builds them and runs them all, in float and in double; the last line
 # says "N passed, M failed".
+#   --filter 'Silu*'       the double core tests that match, and builds no others; GoogleTest's pattern
 #   --sanitize [f32]       the double (or float) ones, but for those that run the program, under the
 #                          address and undefined-behaviour sanitizers
 #   --thread-sanitizer     the double core tests, and a little training, under ThreadSanitizer
@@ -10,10 +11,14 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source apps/setup.sh
 
-build=build precisions=(f32 f64) suites=(core app program) variant='' compiler='' options=()
+build=build precisions=(f32 f64) suites=(core app program) variant='' compiler='' filter='' options=()
 arguments="$*"
 while (($#)); do
   case $1 in
+    --filter)
+      [[ -n ${2-} ]] || die "found no pattern after --filter, expected names of tests such as 'Silu*'"
+      precisions=(f64) suites=(core) filter=$2
+      shift ;;
     --sanitize)
       precisions=(f64) suites=(core app) variant=_sanitized
       if [[ ${2-} == f32 ]]; then precisions=(f32) && shift; fi ;;
@@ -23,8 +28,8 @@ while (($#)); do
       precisions=(f64) suites=(core) compiler=$2 build=build_$(basename "$2") options+=(--werror)
       shift ;;
     --werror) options+=(--werror) ;;
-    *) die "found the arguments \"$arguments\", expected --sanitize [f32], --thread-sanitizer," \
-           "--compiler NAME or --werror" ;;
+    *) die "found the arguments \"$arguments\", expected --filter 'PATTERN', --sanitize [f32]," \
+           "--thread-sanitizer, --compiler NAME or --werror" ;;
   esac
   shift
 done
@@ -32,6 +37,8 @@ done
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 export TSAN_OPTIONS="suppressions=$PWD/tests/tsan.supp"
 run=() gtest_options=(--gtest_color=no)
+if [[ -n $filter && -n $variant ]]; then die "--filter does not go with sanitizers"; fi
+if [[ -n $filter ]]; then gtest_options+=(--gtest_filter="$filter"); fi
 if [[ $variant == _raced ]]; then
   # ThreadSanitizer does not follow forked children, and has its own idea of memory and time.
   unfit=Lifetime.*:Fork.*:Threads.*:Pool.*:Sizes.*:Buffer.Impossible*:BackwardChain.*
@@ -67,6 +74,9 @@ for target in "${targets[@]}"; do
   "${run[@]}" "$build/$target" "${gtest_options[@]}" >"$log" 2>&1 || status=$?
   ok=$(grep -c '^\[       OK \]' "$log" || true)
   bad=$(grep -cE '^\[  FAILED  \] .* \([0-9]+ ms\)$' "$log" || true)
+  if grep -q '^\[==========\] Running 0 tests' "$log"; then
+    die "no test matches '$filter'; $build/$target --gtest_list_tests names them all"
+  fi
   if ((status != 0)); then
     grep -vE '^\[( RUN      |       OK |----------)|^$' "$log" || true
     if ((bad == 0)); then bad=1; fi  # it crashed

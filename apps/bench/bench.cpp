@@ -153,16 +153,6 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
   return report;
 }
 
-const char* vector_instructions() {
-#if defined(__AVX512F__)
-  return "AVX-512";
-#elif defined(__AVX2__)
-  return "AVX2";
-#else
-  return "baseline";
-#endif
-}
-
 std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape& image) {
   const Model model(config, image);
   const Tensor pixels =

@@ -41,9 +41,6 @@ struct BenchReport {
 BenchReport bench(const Config& config, const ImageShape& image, Index steps,
                   bool profiled = false);
 
-// The vector instructions that this program was built for: "AVX-512", "AVX2" or "baseline".
-const char* vector_instructions();
-
 // How long samples take by one of the model's inverses. The first call, which may factorize, is
 // not counted: samples are drawn from weights that stay.
 struct SamplingTime {

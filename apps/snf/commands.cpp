@@ -15,6 +15,7 @@
 #include "backflow/apps/snf/columns.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/instructions.h"
 #include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

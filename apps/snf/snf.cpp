@@ -26,6 +26,7 @@
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/instructions.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
