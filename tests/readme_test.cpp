@@ -1,6 +1,8 @@
-// The README's examples, as they stand there.
+// The README's examples, as they stand there. (tests/strangers/run.sh builds its program, and
+// tests/apps/snf/readme_commands_test.cpp runs its commands.)
 #include <gtest/gtest.h>
 
+#include "backflow/engine/backward.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
@@ -10,16 +12,34 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-#include "add_binary_op.inc"
 #include "add_op.inc"
-#include "add_op_test.inc"
 #include "override.inc"
-#include "override_test.inc"
 
-TEST(Hypot, OfTheReadmeBroadcastsAndHasItsGradients) {
-  const auto f = [](const std::vector<Var>& in) { return std::vector{hypot(in[0], in[1])}; };
-  const std::vector<Tensor> inputs{Random(1).normal({3, 17}), Random(2).normal({17})};
-  EXPECT_EQ(gradcheck(f, inputs).failure, "");
+// A row of the table in pointwise_test.cpp.
+struct Row {
+  const char* name;
+  Var (*op)(const Var&);
+  long double (*reference)(long double);
+  double low, high;
+};
+
+const std::vector<Row> rows = {
+#include "add_op_row.inc"
+};
+
+TEST(Readme, OpHasTheValuesAndTheGradientOfItsRow) {
+  const Row& row = rows.at(0);
+  const Tensor x = pointwise(Random(1).uniform({3, 17}),
+                             [&](Real u) -> Real { return row.low + (row.high - row.low) * u; });
+  const Tensor y = row.op(x).value();
+  for (Index i = 0; i < x.size(); ++i) EXPECT_NEAR(y[i], double(row.reference(x[i])), 1e-5);
+  EXPECT_EQ(gradcheck(row.op, x).failure, "");
+}
+
+TEST(Readme, OverriddenGradientIsTheStandIn) {
+  const Var W = Var::leaf(Tensor({2, 2}, {2, 1, 1, 4}));
+  const Tensor R({2, 2}, {5, 6, 7, 8});
+  EXPECT_EQ(backward(logabsdet_by(W, R))[W].values(), transpose(R).values());
 }
 
 }  // namespace

@@ -187,56 +187,69 @@ double worst_ulps(Var (*op)(const Var&), long double (*reference)(long double), 
   return worst;
 }
 
+// A test of each row of the tables: '*tanh*' are those of tanh.
+template <class Case>
+std::string name_of(const testing::TestParamInfo<Case>& info) {
+  std::string name = info.param.name;
+  std::ranges::replace_if(
+      name, [](unsigned char c) { return !std::isalnum(c); }, '_');
+  return name;
+}
+
+class UnaryOp : public testing::TestWithParam<UnaryCase> {};
+INSTANTIATE_TEST_SUITE_P(Rows, UnaryOp, testing::ValuesIn(unary_cases), name_of<UnaryCase>);
+class BinaryOp : public testing::TestWithParam<BinaryCase> {};
+INSTANTIATE_TEST_SUITE_P(Rows, BinaryOp, testing::ValuesIn(binary_cases), name_of<BinaryCase>);
+
 // ---- Unary ops ------------------------------------------------------------------------------
 
-TEST(Unary, ValuesAreThoseOfTheFormula) {
-  for (const UnaryCase& c : unary_cases)
-    for (const Shape& shape : odd_shapes) {
-      const Tensor x = inputs_for(c, shape), y = c.op(x).value();
-      ASSERT_EQ(y.shape(), shape);
-      for (Index i = 0; i < x.size(); ++i) {
-        const double expected = c.reference(x[i]);
-        ASSERT_TRUE(is_close(y[i], expected, 8))
-            << c.name << ' ' << shape << " at " << x[i] << ": " << y[i] << " != " << expected;
-      }
+TEST_P(UnaryOp, ValuesAreThoseOfTheFormula) {
+  const UnaryCase& c = GetParam();
+  for (const Shape& shape : odd_shapes) {
+    const Tensor x = inputs_for(c, shape), y = c.op(x).value();
+    ASSERT_EQ(y.shape(), shape);
+    for (Index i = 0; i < x.size(); ++i) {
+      const double expected = c.reference(x[i]);
+      ASSERT_TRUE(is_close(y[i], expected, 8))
+          << c.name << ' ' << shape << " at " << x[i] << ": " << y[i] << " != " << expected;
     }
+  }
 }
 
-TEST(Unary, GradientsAgreeWithDifferences) {
-  for (const UnaryCase& c : unary_cases)
-    for (const Shape& shape : odd_shapes) {
-      const auto report = gradcheck(c.op, inputs_for(c, shape));
-      EXPECT_TRUE(report) << c.name << ' ' << shape << ": " << report.failure;
-    }
+TEST_P(UnaryOp, GradientsAgreeWithDifferences) {
+  const UnaryCase& c = GetParam();
+  for (const Shape& shape : odd_shapes) {
+    const auto report = gradcheck(c.op, inputs_for(c, shape));
+    EXPECT_TRUE(report) << c.name << ' ' << shape << ": " << report.failure;
+  }
 }
 
-TEST(Unary, OfNoElementsIsNoElements) {
-  for (const UnaryCase& c : unary_cases)
-    for (const Shape& shape : empty_shapes) {
-      const Tensor x = Tensor::empty(shape);
-      EXPECT_EQ(c.op(x).shape(), shape) << c.name;
-      EXPECT_EQ(gradient_at(c.op, x).shape(), shape) << c.name;
-    }
+TEST_P(UnaryOp, OfNoElementsIsNoElements) {
+  const UnaryCase& c = GetParam();
+  for (const Shape& shape : empty_shapes) {
+    const Tensor x = Tensor::empty(shape);
+    EXPECT_EQ(c.op(x).shape(), shape) << c.name;
+    EXPECT_EQ(gradient_at(c.op, x).shape(), shape) << c.name;
+  }
 }
 
 // Position by position, because lanes of a vector instruction and the loop's tail differ.
-TEST(Unary, NaNStaysNaNAndDisturbsNobody) {
-  for (const UnaryCase& c : unary_cases)
-    for (Index bad = 0; bad < 37; ++bad) {
-      Tensor x = inputs_for(c, {37});
-      x.mutable_data()[bad] = nan;
-      const Tensor y = c.op(x).value();
-      for (Index i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i == bad) << c.name;
-    }
+TEST_P(UnaryOp, NaNStaysNaNAndDisturbsNobody) {
+  const UnaryCase& c = GetParam();
+  for (Index bad = 0; bad < 37; ++bad) {
+    Tensor x = inputs_for(c, {37});
+    x.mutable_data()[bad] = nan;
+    const Tensor y = c.op(x).value();
+    for (Index i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i == bad) << c.name;
+  }
 }
 
-TEST(Unary, NaNGradientOfTheOutputIsNotLost) {
-  for (const UnaryCase& c : unary_cases) {
-    const Tensor x = Tensor::full({37}, Real(0.75));  // no op is constant there
-    EXPECT_TRUE(all_nan(gradient_at(c.op, x, nan))) << c.name;
-    const Tensor bad = Tensor::full({37}, nan);
-    EXPECT_TRUE(all_nan(gradient_at(c.op, bad, nan))) << c.name;
-  }
+TEST_P(UnaryOp, NaNGradientOfTheOutputIsNotLost) {
+  const UnaryCase& c = GetParam();
+  const Tensor x = Tensor::full({37}, Real(0.75));  // no op is constant there
+  EXPECT_TRUE(all_nan(gradient_at(c.op, x, nan))) << c.name;
+  const Tensor bad = Tensor::full({37}, nan);
+  EXPECT_TRUE(all_nan(gradient_at(c.op, bad, nan))) << c.name;
 }
 
 TEST(Unary, LimitsAreThoseOfTheFunctions) {
@@ -337,29 +350,29 @@ TEST(VectorMath, IsWithinAFewUnitsInTheLastPlace) {
 
 // ---- Binary ops -----------------------------------------------------------------------------
 
-TEST(Binary, BroadcastsAsNumPyDoes) {
-  for (const BinaryCase& c : binary_cases)
-    for (const ShapePair& shapes : broadcasts) {
-      const std::vector<Tensor> inputs = inputs_for(c, shapes.a, shapes.b);
-      const Tensor a = inputs[0], b = inputs[1], y = c.op(a, b).value();
-      ASSERT_EQ(y.shape(), shapes.result);
-      for (Index i = 0; i < y.size(); ++i) {
-        const double expected = c.reference(a[source_of(i, y.shape(), a.shape())],
-                                            b[source_of(i, y.shape(), b.shape())]);
-        ASSERT_TRUE(is_close(y[i], expected, 1)) << c.name << ' ' << shapes.a << ' ' << shapes.b;
-      }
+TEST_P(BinaryOp, BroadcastsAsNumPyDoes) {
+  const BinaryCase& c = GetParam();
+  for (const ShapePair& shapes : broadcasts) {
+    const std::vector<Tensor> inputs = inputs_for(c, shapes.a, shapes.b);
+    const Tensor a = inputs[0], b = inputs[1], y = c.op(a, b).value();
+    ASSERT_EQ(y.shape(), shapes.result);
+    for (Index i = 0; i < y.size(); ++i) {
+      const double expected =
+          c.reference(a[source_of(i, y.shape(), a.shape())], b[source_of(i, y.shape(), b.shape())]);
+      ASSERT_TRUE(is_close(y[i], expected, 1)) << c.name << ' ' << shapes.a << ' ' << shapes.b;
     }
+  }
 }
 
-TEST(Binary, GradientsAgreeWithDifferences) {
-  for (const BinaryCase& c : binary_cases)
-    for (const ShapePair& shapes : broadcasts)
-      for (bool swapped : {false, true}) {
-        const Shape a = swapped ? shapes.b : shapes.a, b = swapped ? shapes.a : shapes.b;
-        const auto f = [&](const std::vector<Var>& in) { return std::vector{c.op(in[0], in[1])}; };
-        const auto report = gradcheck(f, inputs_for(c, a, b));
-        EXPECT_TRUE(report) << c.name << ' ' << a << ' ' << b << ": " << report.failure;
-      }
+TEST_P(BinaryOp, GradientsAgreeWithDifferences) {
+  const BinaryCase& c = GetParam();
+  for (const ShapePair& shapes : broadcasts)
+    for (bool swapped : {false, true}) {
+      const Shape a = swapped ? shapes.b : shapes.a, b = swapped ? shapes.a : shapes.b;
+      const auto f = [&](const std::vector<Var>& in) { return std::vector{c.op(in[0], in[1])}; };
+      const auto report = gradcheck(f, inputs_for(c, a, b));
+      EXPECT_TRUE(report) << c.name << ' ' << a << ' ' << b << ": " << report.failure;
+    }
 }
 
 TEST(Binary, OneOperandTwiceGetsBothGradients) {
@@ -379,29 +392,28 @@ TEST(Binary, KeepsForAGradientOnlyWhatItIsMadeFrom) {
   EXPECT_TRUE(x.value().shared());
 }
 
-TEST(Binary, OfNoElementsIsNoElements) {
-  for (const BinaryCase& c : binary_cases)
-    for (const ShapePair& shapes : std::vector<ShapePair>{{{0, 5}, {5}, {0, 5}},
-                                                          {{3, 0}, {3, 1}, {3, 0}},
-                                                          {{0}, {}, {0}},
-                                                          {{2, 0, 3}, {2, 1, 1}, {2, 0, 3}},
-                                                          {{4, 1, 0}, {3, 1}, {4, 3, 0}},
-                                                          {{0}, {0}, {0}}}) {
-      const Var a = Var::leaf(Tensor::full(shapes.a, 1)), b = Var::leaf(Tensor::full(shapes.b, 1));
-      const Var y = c.op(a, b);
-      ASSERT_EQ(y.shape(), shapes.result);
-      const Gradients gradients = backward(y, Tensor::empty(y.shape()));
-      EXPECT_EQ(gradients[a].values(), std::vector<Real>(a.size(), 0)) << c.name;
-      EXPECT_EQ(gradients[b].values(), std::vector<Real>(b.size(), 0)) << c.name;
-    }
+TEST_P(BinaryOp, OfNoElementsIsNoElements) {
+  const BinaryCase& c = GetParam();
+  for (const ShapePair& shapes : std::vector<ShapePair>{{{0, 5}, {5}, {0, 5}},
+                                                        {{3, 0}, {3, 1}, {3, 0}},
+                                                        {{0}, {}, {0}},
+                                                        {{2, 0, 3}, {2, 1, 1}, {2, 0, 3}},
+                                                        {{4, 1, 0}, {3, 1}, {4, 3, 0}},
+                                                        {{0}, {0}, {0}}}) {
+    const Var a = Var::leaf(Tensor::full(shapes.a, 1)), b = Var::leaf(Tensor::full(shapes.b, 1));
+    const Var y = c.op(a, b);
+    ASSERT_EQ(y.shape(), shapes.result);
+    const Gradients gradients = backward(y, Tensor::empty(y.shape()));
+    EXPECT_EQ(gradients[a].values(), std::vector<Real>(a.size(), 0)) << c.name;
+    EXPECT_EQ(gradients[b].values(), std::vector<Real>(b.size(), 0)) << c.name;
+  }
 }
 
-TEST(Binary, NaNInEitherOperandIsNaN) {
+TEST_P(BinaryOp, NaNInEitherOperandIsNaN) {
   const Tensor number = Tensor::full({37}, 0), bad = Tensor::full({37}, nan);
-  for (const BinaryCase& c : binary_cases) {
-    EXPECT_TRUE(all_nan(c.op(bad, number).value())) << c.name;
-    EXPECT_TRUE(all_nan(c.op(number, bad).value())) << c.name;
-  }
+  const BinaryCase& c = GetParam();
+  EXPECT_TRUE(all_nan(c.op(bad, number).value())) << c.name;
+  EXPECT_TRUE(all_nan(c.op(number, bad).value())) << c.name;
 }
 
 TEST(Binary, DivisionByZeroIsInfiniteOrNaN) {

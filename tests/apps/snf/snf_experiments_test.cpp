@@ -1,5 +1,6 @@
 // The program on each kind of experiment and data set, as small as they get.
 #include <nlohmann/json.hpp>
+#include <regex>
 
 #include "backflow/apps/data/datasets.h"
 #include "backflow/apps/files/png.h"
@@ -203,6 +204,46 @@ TEST_F(SnfExperiments, BenchTakesASmallerModel) {
   const Finished run = snf("bench selfnorm_glow_cifar --steps 1 --json" + tiny_glow);
   expect_success(run);
   EXPECT_EQ(Json::parse(run.out)["batch_size"], 5);
+}
+
+// The commands of the README that begin with snf: lines of code, and code in a table.
+std::vector<std::string> commands_of_the_readme() {
+  std::istringstream readme(read_file(BACKFLOW_SOURCE_ROOT "/README.md"));
+  std::vector<std::string> commands;
+  for (std::string line; std::getline(readme, line);) {
+    if (line.starts_with("    snf ")) {
+      line = line.substr(4, line.find("  #") - 4);
+      commands.push_back(line.substr(0, line.find_last_not_of(' ') + 1));
+    }
+    const std::size_t begin = line.find("| `snf ");
+    if (begin != line.npos)
+      commands.push_back(line.substr(begin + 3, line.find('`', begin + 3) - begin - 3));
+  }
+  return commands;
+}
+
+TEST(Readme, CommandsOfTheProgramRun) {
+  const Snf snf;
+  snf.write_images("data/mnist", 28);
+  write_cifar10(snf);
+  int trained = 0, others = 0;
+  for (std::string command : commands_of_the_readme()) {
+    SCOPED_TRACE(command);
+    if (command.starts_with("snf train")) {
+      ++trained;
+      if (command.find("--batch-size") == command.npos) command += " --batch-size 10";
+      command = std::regex_replace(command, std::regex("--epochs [0-9]+"), "--epochs 1");
+      std::filesystem::remove_all(snf / "runs");
+      EXPECT_EQ(snf(command.substr(4) + " --limit-batches 2 --quiet").code, 0);
+    } else {
+      ++others;
+      const Finished run = snf(command.substr(4));
+      EXPECT_EQ(run.code, 0) << run.err;
+      EXPECT_NE(run.out, "");
+    }
+  }
+  EXPECT_GE(trained, 13);
+  EXPECT_GE(others, 6);
 }
 
 }  // namespace
