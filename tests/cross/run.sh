@@ -53,8 +53,8 @@ if [[ -z $emulator ]]; then
   exit
 fi
 
-# Those apart, that are of threads, forks, the limits of memory, and time.
-unfit=Threads.*:Pool.*:Fork.*:Lifetime.*:Sizes.*:Buffer.*:BackwardChain.*:*Memory*:*Profiler*:Soak*
+# Those apart that are about threads, forks, the limits of memory, and time.
+unfit=Blas.*:Threads.*:Pool.*:Fork.*:Lifetime.*:Sizes.*:Buffer.*:BackwardChain.*:*Memory*:*Profiler*:Soak*
 say "the double core tests, emulated"
 status=0
 OPENBLAS_NUM_THREADS=1 timeout 1800 "$emulator" "$build/tests/core_tests_f64" --gtest_color=no \
