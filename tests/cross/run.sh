@@ -54,7 +54,8 @@ if [[ -z $emulator ]]; then
 fi
 
 # Those apart that are about threads, forks, the limits of memory, and time.
-unfit=Blas.*:Threads.*:Pool.*:Fork.*:Lifetime.*:Sizes.*:Buffer.*:BackwardChain.*:*Memory*:*Profiler*:Soak*
+# Without ConvLU's of NaN too: there OpenBLAS's search for a pivot takes a column with NaN for zeros.
+unfit=Blas.*:*Thread*:ConvLU.NaN*:Pool.*:Fork.*:Lifetime.*:Sizes.*:Buffer.*:BackwardChain.*:*Memory*:*Profiler*:Soak*
 say "the double core tests, emulated"
 status=0
 OPENBLAS_NUM_THREADS=1 timeout 1800 "$emulator" "$build/tests/core_tests_f64" --gtest_color=no \
