@@ -70,6 +70,29 @@ by_pkg_config() {
     "$(LD_LIBRARY_PATH=$root/lib ./mine)"
 }
 
+# The program of the README, compiled as the README says, prints what stands there below it; and the
+# lines for CMake are those of the project for CMake.
+by_the_readme() {
+  local readme=$source_root/README.md command line
+  mkdir -p "$temporary/readme"
+  cd "$temporary/readme"
+  awk '/^<!-- example: first -->$/ {found = 1; next}
+       found && /^```/ {if (inside) exit; inside = 1; next} inside' "$readme" >mine.cpp
+  command=$(sed -n 's/^    \(g++ .*mine\.cpp.*\)/\1/p' "$readme")
+  [[ -n $command ]] || die "found no line of the README with g++ and mine.cpp, expected one"
+  quietly eval "$command"
+  expect "the README's program" \
+    "$(awk '/^<!-- example: first -->$/ {found = 1} found && /^    [^ ]/ && closed {print substr($0, 5); shown = 1; next}
+            shown {exit} found && /^```$/ {closed = 1}' "$readme")" \
+    "$(LD_LIBRARY_PATH=$root/lib ./a.out)"
+  awk '/^```cmake$/ {inside = 1; next} /^```/ {inside = 0} inside' "$readme" >lines
+  [[ $(wc -l <lines) == 3 ]] || die "found $(wc -l <lines) lines for CMake in the README, expected 3"
+  while read -r line; do
+    grep -qxF "$line" "$source_root/tests/strangers/cmake/CMakeLists.txt" ||
+      die "tests/strangers/cmake/CMakeLists.txt has no line '$line', which the README has"
+  done <lines
+}
+
 by_static_library() {
   copy static
   quietly g++ -std=c++20 "${warnings[@]}" mine.cpp -o mine -static \
@@ -129,6 +152,7 @@ known='1.35730, gradient 0.36788 0.00000 -0.14936'
 install_package
 headers
 (by_pkg_config)
+(by_the_readme)
 (by_static_library)
 (by_cmake)
 (both_precisions)
