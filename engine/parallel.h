@@ -26,7 +26,8 @@ int threads();
 inline constexpr Index elements_per_chunk = 8192;
 
 // Calls body(begin, end) for the ranges [0, grain), [grain, 2 grain), ... of [0, n), in any order
-// and on any thread. Nested calls run inline; the first exception of a chunk is rethrown here.
+// and on any thread, which rounds and treats subnormals as the calling one does. Nested calls
+// run inline; the first exception of a chunk is rethrown here.
 void parallel_chunks(Index n, Index grain, const std::function<void(Index, Index)>& body);
 
 // While one is alive, this thread is inside of a chunk: the number of threads cannot change.
@@ -62,11 +63,10 @@ void for_each_element(Index n, const F& f) {
 }
 
 // term(0) + ... + term(n - 1) in double, on this thread. The terms are added up in sixteen
-// independent sums, so that the loop can use vector instructions, in an order that depends on n
-// alone.
-template <class Term>
+// independent sums, or as many as are asked for, so that the loop can use vector instructions, in
+// an order that depends on n alone.
+template <Index lanes = 16, class Term>
 double sum_in_lanes(Index n, const Term& term) {
-  constexpr Index lanes = 16;
   double sums[lanes] = {}, total = 0;
   Index i = 0;
   for (; i + lanes <= n; i += lanes)

@@ -19,6 +19,7 @@
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/spline.h"
+#include "backflow/ops/subnormals.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -246,6 +247,7 @@ BENCHMARK(Logabsdet_banded)
 }  // namespace backflow::inline BACKFLOW_PRECISION
 
 int main(int argc, char** argv) try {
+  const backflow::FlushSubnormals flush;  // as the program snf does
   if (const char* text = std::getenv("BACKFLOW_THREADS")) {
     const int threads = std::atoi(text);
     if (threads < 1)

@@ -5,6 +5,7 @@
 
 #include "backflow/apps/command_line/answers.h"
 #include "backflow/apps/command_line/command.h"
+#include "backflow/ops/subnormals.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -30,6 +31,7 @@ static void add_options(CLI::App& app, Options& options) {
 
 int run_program(int argc, char** argv, const std::function<void(const Options&)>& work) try {
   std::signal(SIGXFSZ, SIG_IGN);  // a file-size limit is an error of write(), not a death
+  const FlushSubnormals flush;    // in every thread: so small a number only costs time here
   CLI::App app("Trains a small network to tell ten kinds of images apart: by default, digits");
   Options options;
   add_options(app, options);

@@ -27,6 +27,7 @@
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/instructions.h"
+#include "backflow/ops/subnormals.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -221,6 +222,7 @@ std::string version() {
 int say(int code, const std::string& line) { return backflow::say("snf", code, line); }
 
 int run(int argc, char** argv) try {
+  const FlushSubnormals flush;  // in every thread: so small a number only costs time here
   CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -46,6 +47,25 @@ bool two_chunks_meet() {
     }
   });
   return met;
+}
+
+TEST_F(Parallel, EveryThreadRoundsAsTheCallingOneDoes) {
+  set_threads(3);
+  const auto third = [] {
+    const volatile Real one = 1, three = 3;
+    return one / three;
+  };
+  for (int turn = 0; turn < 10; ++turn)
+    for (const int mode : {FE_UPWARD, FE_TONEAREST}) {
+      std::fesetround(mode);
+      const Real expected = third();
+      std::atomic<int> others = 0;
+      parallel_for(30, 1, [&](Index, Index) {
+        others += third() == expected ? 0 : 1;
+        std::this_thread::yield();  // so that each has some
+      });
+      EXPECT_EQ(others, 0);
+    }
 }
 
 TEST_F(Parallel, ChunksCoverTheRangeOnceAndDependOnTheShapeOnly) {
