@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string_view>
 #include <unordered_set>
 
@@ -95,6 +96,9 @@ void Optimizer::step(const Gradients& gradients, double learning_rate, double gr
   }
 }
 
+// A moment whose gradient is 0 shrinks for ever. As a subnormal number, it would slow every step.
+static Real or_zero(Real x) { return std::abs(x) < std::numeric_limits<Real>::min() ? Real(0) : x; }
+
 SGD::SGD(std::vector<NamedParameter> parameters, double momentum)
     : Optimizer(std::move(parameters), name, momentum == 0 ? "" : "v"), momentum_(momentum) {}
 
@@ -107,7 +111,7 @@ void SGD::move(const Move& one) const {
   } else {
     const Real rate = one.learning_rate, scale = one.gradient_scale, momentum = momentum_;
     for_each_element(one.size, [=, v = one.state[0]](Index k) {
-      v[k] = momentum * v[k] + scale * q[k];
+      v[k] = or_zero(momentum * v[k] + scale * q[k]);
       p[k] -= rate * v[k];
     });
   }
@@ -123,8 +127,8 @@ void Adam::move(const Move& one) const {
   for_each_element(one.size, [=, p = one.parameter, m = one.state[0], v = one.state[1],
                               q = one.gradient](Index k) {
     const Real g = scale * q[k];
-    m[k] = b1 * m[k] + c1 * g;
-    v[k] = b2 * v[k] + c2 * g * g;
+    m[k] = or_zero(b1 * m[k] + c1 * g);
+    v[k] = or_zero(b2 * v[k] + c2 * g * g);
     p[k] -= decay * p[k] + rate * m[k] / (root * std::sqrt(v[k]) + epsilon);
   });
 }
@@ -136,7 +140,7 @@ void Adamax::move(const Move& one) const {
   for_each_element(one.size, [=, p = one.parameter, m = one.state[0], u = one.state[1],
                               q = one.gradient](Index k) {
     const Real g = scale * q[k];
-    m[k] = b1 * m[k] + c1 * g;
+    m[k] = or_zero(b1 * m[k] + c1 * g);
     u[k] = std::max(b2 * u[k], std::abs(g) + epsilon);
     p[k] -= rate * m[k] / u[k];
   });

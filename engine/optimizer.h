@@ -22,8 +22,8 @@ class Optimizer {
 
   // Moves every parameter that has a gradient. `gradient_scale` multiplies the gradients first:
   // with min(1, max_norm / global_norm(...)), of ops/global_norm.h, it is clipping without a pass
-  // of its own. Fails, and moves none, if the shape of a gradient or of the state is not its
-  // parameter's.
+  // of its own. Moments below the smallest normal number become 0. Fails, and moves none, if the
+  // shape of a gradient or of the state is not its parameter's.
   void step(const Gradients& gradients, double learning_rate, double gradient_scale = 1);
   // What must be saved, beside the parameters and the steps, to go on later with the same bits.
   // Fails if two parameters have one name.

@@ -2,9 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <chrono>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <memory>
 
 #include "backflow/engine/parallel.h"
@@ -404,6 +407,82 @@ TEST(Optimizer, GivesTheSameBitsOnAnyNumberOfThreads) {
       EXPECT_EQ(trained(kind, count), expected) << kind.name << ", " << count << " threads";
   }
   set_threads(before);
+}
+
+// ---- Parameters without gradient --------------------------------------------------------------
+
+struct Bag : Module {
+  Parameter& all = add_parameter("all", Random(1).normal({100'000}));
+};
+
+Gradients random_gradients(const Bag& bag, Real size) {
+  const Tensor g = Random(2).normal(bag.all.shape()) * size;
+  return backward(record("chosen", Tensor(0), grad(bag.all, [g](const Tensor&) { return g; })));
+}
+
+// What some thousand steps without a gradient come to: the moments begin just above the smallest
+// normal number, and the slowest of them shrinks by a tenth.
+void let_moments_decay(Optimizer& optimizer, const Gradients& nothing) {
+  for (const NamedTensor& moment : optimizer.state()) {
+    Real* const values = moment.tensor->mutable_data();
+    for (Index k = 0; k < moment.tensor->size(); ++k)
+      values[k] = std::numeric_limits<Real>::min() * (1 + Real(k % 10) / 100);
+  }
+  for (int step = 0; step < 100; ++step) optimizer.step(nothing, 1e-3);
+}
+
+TEST(Optimizer, MomentsThatDecayBecomeZero) {
+  for (const Kind& kind : kinds()) {
+    Bag bag;
+    const auto optimizer = kind.make(bag.parameters());
+    let_moments_decay(*optimizer, random_gradients(bag, 0));
+    for (const auto& [name, moment] : optimizer->state()) {
+      if (name == "adamax.u.all") continue;  // it is no less than epsilon
+      const std::vector<Real> values = moment->values();
+      EXPECT_EQ(std::count(values.begin(), values.end(), Real(0)), moment->size()) << name;
+    }
+  }
+}
+
+// Squares of small gradients are subnormal although the gradients are not.
+TEST(Optimizer, TheBitsOfTinyMomentsDoNotDependOnTheNumberOfThreads) {
+  for (const Kind& kind : kinds())
+    expect_same_bits_on_any_threads([&] {
+      Bag bag;
+      const auto optimizer = kind.make(bag.parameters());
+      const Real size = std::sqrt(std::numeric_limits<Real>::min());
+      for (int step = 0; step < 3; ++step) optimizer->step(random_gradients(bag, size), 1e-3);
+      std::vector<Tensor> all{bag.all.value()};
+      for (const NamedTensor& moment : optimizer->state()) all.push_back(*moment.tensor);
+      return all;
+    });
+}
+
+TEST(Optimizer, AStepTakesNoLongerWhereGradientsAreZeroForEver) {
+  if (sanitized) GTEST_SKIP() << "its time tells nothing";
+  const WithThreads alone(1);
+  const auto ms = [](Optimizer& optimizer, const Gradients& gradients) {
+    const auto start = std::chrono::steady_clock::now();
+    optimizer.step(gradients, 1e-3);
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    return time.count();
+  };
+  const auto median = [](std::vector<double> all) {
+    std::nth_element(all.begin(), all.begin() + all.size() / 2, all.end());
+    return all[all.size() / 2];
+  };
+  for (const Kind& kind : kinds()) {
+    Bag living, dead;
+    const auto lively = kind.make(living.parameters()), idle = kind.make(dead.parameters());
+    const Gradients some = random_gradients(living, 1), nothing = random_gradients(dead, 0);
+    let_moments_decay(*idle, nothing);
+    std::vector<double> of_living, of_dead;
+    for (int turn = 0; turn < 51; ++turn) {
+      of_living.push_back(ms(*lively, some));
+      of_dead.push_back(ms(*idle, nothing));
+    }
+    EXPECT_LT(median(of_dead) / median(of_living), 2) << kind.name << "." << kind.letters;
+  }
 }
 
 }  // namespace
