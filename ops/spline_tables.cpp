@@ -1,4 +1,5 @@
-// Tables are small: they are made in double.
+// Tables are small: they are made in double. Only the exponentials of the softmax are not, for they
+// are what most of the time went into. Slopes keep theirs, so that a parameter 0 means exactly 1.
 #include "backflow/ops/spline_tables.h"
 
 #include <algorithm>
@@ -56,12 +57,13 @@ Column column_of(const Real* parameters, Index splines, Index k, Index count) {
 
 std::vector<Column> softmax(const Real* parameters, Index splines, Index bins) {
   std::vector<Column> p;
+  p.reserve(bins);
   for (Index k = 0; k < bins; ++k) p.push_back(column_of(parameters, splines, k, bins));
   Column top = p[0], total{};
   for (const Column& c : p)
     for (Index i = 0; i < width; ++i) top[i] = c[i] > top[i] ? c[i] : top[i];
   for (Column& c : p)
-    for (Index i = 0; i < width; ++i) total[i] += c[i] = std::exp(c[i] - top[i]);
+    for (Index i = 0; i < width; ++i) total[i] += c[i] = std::exp(static_cast<Real>(c[i] - top[i]));
   for (Column& c : p)
     for (Index i = 0; i < width; ++i) c[i] /= total[i];
   return p;
@@ -138,7 +140,7 @@ SplineTables::SplineTables(const char* op, const SplineLayout& layout, const Ten
                            const SplineOptions& options)
     : options_(options),
       rows_(layout.bins + 1),
-      values_(Tensor::zeros({layout.strips, kinds, rows_, width})) {
+      values_(Tensor::empty({layout.strips, kinds, rows_, width})) {
   check_options(op, options, layout.bins);
   const Source source{layout, widths.data(), heights.data(), derivatives.data(),
                       values_.mutable_data()};
