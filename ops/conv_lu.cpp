@@ -1,65 +1,30 @@
 #include "backflow/ops/conv_lu.h"
 
-#include <cblas.h>
-
-#include <cmath>
-
 #include "backflow/engine/parallel.h"
-#include "backflow/ops/blas.h"
-#include "backflow/ops/lapack.h"
+#include "backflow/ops/elimination.h"
+#include "backflow/ops/flush_subnormals.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
 #include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// Every matrix in this file is column-major, as BLAS and LAPACK want it.
+// Every matrix in this file is column-major, as BLAS and LAPACK want it. Its numbers are double for
+// a likelihood and Real for training.
 namespace {
-
-// A matrix, or a part of one: element (i, j) is data[i + j * leading].
-struct View {
-  double* data;
-  int rows, columns, leading;
-
-  double* at(Index i, Index j) const { return data + i + j * leading; }
-  View part(int i, int j, int height, int width) const {
-    return {at(i, j), height, width, leading};
-  }
-};
-
-// c = beta c - a b.
-void subtract_product(const View& c, double beta, const View& a, const View& b) {
-  prepare_blas();
-  cblas_dgemm(CblasColMajor, CblasNoTrans, CblasNoTrans, c.rows, c.columns, a.columns, -1, a.data,
-              a.leading, b.data, b.leading, beta, c.data, c.leading);
-}
-
-// b = a^-1 b or, from the right, b a^-1; a is the unit lower or the upper triangle of a view.
-void divide(const View& b, CBLAS_SIDE side, CBLAS_UPLO triangle, const View& a) {
-  prepare_blas();
-  cblas_dtrsm(CblasColMajor, side, triangle, CblasNoTrans,
-              triangle == CblasLower ? CblasUnit : CblasNonUnit, b.rows, b.columns, 1, a.data,
-              a.leading, b.data, b.leading);
-}
-
-// Exchanges row i and row exchanges[i] - 1, for i = 0, 1, ..., count - 1.
-void exchange_rows(const View& a, const int* exchanges, int count) {
-  const int one = 1;
-  dlaswp_(&a.columns, a.data, &a.leading, &one, &count, exchanges, &one);
-}
 
 // A window on the diagonal of a band and its parts, where block row and block column 0, m numbers
 // wide, are set apart from the later ones.
+template <class Number>
 struct Window {
-  View diagonal, right, below, rest;  // (0, 0), (0, later), (later, 0), (later, later)
-  View top, left, after, all;         // (0, all), (all, 0), (all, later), (all, all)
+  Columns<Number> diagonal, right, below, rest;  // (0, 0), (0, later), (later, 0), (later, later)
+  Columns<Number> left, after, all;              // (all, 0), (all, later), (all, all)
 
-  Window(const View& window, int m)
+  Window(const Columns<Number>& window, int m)
       : diagonal(window.part(0, 0, m, m)),
         right(window.part(0, m, m, window.columns - m)),
         below(window.part(m, 0, window.rows - m, m)),
         rest(window.part(m, m, window.rows - m, window.columns - m)),
-        top(window.part(0, 0, m, window.columns)),
         left(window.part(0, 0, window.rows, m)),
         after(window.part(0, m, window.rows, window.columns - m)),
         all(window) {}
@@ -79,19 +44,28 @@ struct Blocking {
   // other that they overlap outside of it: its windows are matrices that BLAS works on in place.
   int leading() const { return std::min(n(), (3 * reach + 1) * m); }
   std::size_t size() const { return n() * (1 + std::size_t(leading())); }
-  View whole(double* band) const { return {band, n(), n(), leading()}; }
+  template <class Number>
+  Columns<Number> whole(Number* band) const {
+    return {band, n(), n(), leading()};
+  }
 
-  Window window(double* band, int k, int below, int right) const {
+  template <class Number>
+  Window<Number> window(Number* band, int k, int below, int right) const {
     return {whole(band).part(k * m, k * m, (1 + below) * m, (1 + right) * m), m};
   }
-  Window of_factors(double* band, int k) const { return window(band, k, below(k), right(k)); }
-  Window of_inverse(double* band, int k) const { return window(band, k, right(k), below(k)); }
+  template <class Number>
+  Window<Number> of_factors(Number* band, int k) const {
+    return window(band, k, below(k), right(k));
+  }
+  template <class Number>
+  Window<Number> of_inverse(Number* band, int k) const {
+    return window(band, k, right(k), below(k));
+  }
 
   // What the factorization and the gradient cost.
   double flop() const {
     double cubes = 0;
-    for (int k = 0; k < blocks; ++k)
-      cubes += 8 / 3.0 + 4 * below(k) + 2 * right(k) + 6.0 * below(k) * right(k);
+    for (int k = 0; k < blocks; ++k) cubes += 2 + 6.0 * below(k) * (1 + right(k));
     return cubes * m * m * m;
   }
 };
@@ -102,29 +76,40 @@ Blocking blocking_of(int height, int row, int pad) {
   return banded.flop() < dense.flop() ? banded : dense;
 }
 
-}  // namespace
-
-struct ConvLU::Factors {
+// Let S be what remains of T before block column k is eliminated, and S' after. With its rows
+// exchanged so that the pivots stand in D,
+//
+//   P S = | D R |,   S' = Q - B D^-1 R,   S^-1 = | D^-1 (I + R S'^-1 B D^-1)   -D^-1 R S'^-1 | P.
+//         | B Q |                                | -S'^-1 B D^-1                S'^-1        |
+//
+// What is kept of the step is D^-1 in the place of D, R, and -B D^-1 in the place of B.
+// Its memory is a std::vector where the factors are kept and Scratch where they are not.
+template <class Number, class Memory>
+struct BandedFactors {
   Shape kernel;
   Index channels, height, width;
   Blocking blocking;
-  std::unique_ptr<double[]> band;
-  std::vector<int> pivots;
-  int zero_pivot = 0;  // 1-based; 0: none
+  Memory band;
+  std::vector<int> exchanges;  // of each block column, counted from its first row
+  int zero_pivot = 0;          // 1-based; 0: none
+  double log_abs_det = 0;
 
-  Factors(const Tensor& w, Index height, Index width);
+  BandedFactors(const Tensor& w, Index height, Index width);
   void factorize();
-  void solve(const View& x) const;
-  View lu() const { return blocking.whole(band.get()); }
-  Window window(int k) const { return blocking.of_factors(band.get(), k); }
-  const int* exchanges(int k) const { return pivots.data() + k * blocking.m; }  // from 1 in block k
+  Tensor logdet_gradient() const;
+  void solve(const Columns<Number>& x) const;
+  // BLAS asks for numbers that may be written even where it only reads them.
+  Number* data() const { return const_cast<Number*>(band.data()); }
+  Window<Number> window(int k) const { return blocking.of_factors(data(), k); }
+  const int* exchanges_of(int k) const { return exchanges.data() + k * blocking.m; }
   template <class Visit>
   void for_each_weight(Visit visit) const;
 };
 
 // visit(row, column, i) for each element of T that is an element of w, w[i].
+template <class Number, class Memory>
 template <class Visit>
-void ConvLU::Factors::for_each_weight(Visit visit) const {
+void BandedFactors<Number, Memory>::for_each_weight(Visit visit) const {
   const Index C = channels, K = kernel[2], L = kernel[3];
   for (Index i = 0; i < height; ++i)
     for (Index j = 0; j < width; ++j)
@@ -139,38 +124,100 @@ void ConvLU::Factors::for_each_weight(Visit visit) const {
         }
 }
 
-ConvLU::Factors::Factors(const Tensor& w, Index height, Index width)
+template <class Number, class Memory>
+BandedFactors<Number, Memory>::BandedFactors(const Tensor& w, Index height, Index width)
     : kernel(w.shape()),
       channels(kernel[0]),
       height(height),
       width(width),
       blocking(blocking_of(static_cast<int>(height), static_cast<int>(width * channels),
                            static_cast<int>(kernel[2] / 2))),
-      band(std::make_unique<double[]>(blocking.size())),
-      pivots(blocking.n()) {
-  const View T = lu();
+      band(blocking.size()),
+      exchanges(blocking.n()) {
+  std::fill_n(data(), blocking.size(), Number(0));
+  const Columns<Number> T = blocking.whole(data());
   for_each_weight([&](Index row, Index column, Index i) { *T.at(row, column) = w[i]; });
   factorize();
 }
 
 // Block column after block column. As in LAPACK's dgbtrf, exchanges of rows leave the columns on
-// the left alone: T = P0^T L0 P1^T L1 ... U.
-void ConvLU::Factors::factorize() {
-  prepare_blas();
+// the left alone.
+template <class Number, class Memory>
+void BandedFactors<Number, Memory>::factorize() {
+  Elimination<Number> elimination((1 + blocking.reach) * blocking.m, blocking.m);
   for (int k = 0; k < blocking.blocks; ++k) {
-    const Window a = window(k);
-    int* const chosen = pivots.data() + k * blocking.m;
-    int info = 0;
-    dgetrf_(&a.left.rows, &a.left.columns, a.left.data, &a.left.leading, chosen, &info);
-    if (info > 0) {
-      zero_pivot = k * blocking.m + info;
+    const Window<Number> a = window(k);
+    int* const chosen = exchanges.data() + k * blocking.m;
+    if (const int zero = elimination.eliminate(a.left, 0, chosen)) {
+      zero_pivot = k * blocking.m + zero;
       return;
     }
+    if (a.after.columns == 0) continue;
     exchange_rows(a.after, chosen, blocking.m);
-    divide(a.right, CblasLeft, CblasLower, a.diagonal);
-    subtract_product(a.rest, 1, a.below, a.right);
+    add_product(a.rest, Number(1), Number(1), a.below, a.right);
+  }
+  log_abs_det = elimination.log_abs_det();
+}
+
+// The window of S^-1 from the one of S'^-1 that it overlaps: B is `reach` blocks high and R
+// 2 reach wide. The steps for smaller k do not come back to block column k + reach: there, these
+// are the entries of T^-1.
+template <class Number>
+void inverse_window(const Window<Number>& z, const Window<Number>& a, const int* exchanges,
+                    Number* work) {
+  const int m = z.diagonal.rows;
+  for (int j = 0; j < m; ++j) std::copy_n(a.diagonal.at(0, j), m, z.diagonal.at(0, j));
+  if (z.right.columns > 0) {
+    const Columns<Number> product{work, m, z.right.columns, m};
+    add_product(product, Number(0), Number(1), a.right, z.rest);
+    add_product(z.right, Number(0), Number(-1), a.diagonal, product);
+    add_product(z.below, Number(0), Number(1), z.rest, a.below);
+    add_product(z.diagonal, Number(1), Number(1), z.right, a.below);
+  }
+  exchange_columns_back(z.all, exchanges, m);
+}
+
+template <class Number, class Memory>
+Tensor BandedFactors<Number, Memory>::logdet_gradient() const {
+  // T^-1, within the band of T.
+  const int m = blocking.m;
+  const Scratch<Number> inverse(blocking.size()), work(std::size_t(m) * m * blocking.reach);
+  for (int k = blocking.blocks - 1; k >= 0; --k)
+    inverse_window(blocking.of_inverse(inverse.data(), k), window(k), exchanges_of(k), work.data());
+
+  std::vector<double> sum(kernel.size());
+  const Columns<Number> Z = blocking.whole(inverse.data());
+  for_each_weight([&](Index row, Index column, Index i) { sum[i] += *Z.at(column, row); });
+  return {kernel, {sum.begin(), sum.end()}};
+}
+
+// x = T^-1 x for each column of x: down the block rows, then up.
+template <class Number, class Memory>
+void BandedFactors<Number, Memory>::solve(const Columns<Number>& x) const {
+  const int m = blocking.m;
+  const auto rows = [&](int k, int count) { return x.part(k * m, 0, count, x.columns); };
+  const Scratch<Number> scratch(std::size_t(m) * x.columns);
+  const Columns<Number> moved{scratch.data(), m, x.columns, m};
+  for (int k = 0; k < blocking.blocks; ++k) {
+    const Window<Number> a = window(k);
+    exchange_rows(rows(k, a.all.rows), exchanges_of(k), m);
+    if (a.below.rows > 0)
+      add_product(rows(k + 1, a.below.rows), Number(1), Number(1), a.below, rows(k, m));
+  }
+  for (int k = blocking.blocks - 1; k >= 0; --k) {
+    const Window<Number> a = window(k);
+    if (a.right.columns > 0)
+      add_product(rows(k, m), Number(1), Number(-1), a.right, rows(k + 1, a.right.columns));
+    for (int j = 0; j < x.columns; ++j) std::copy_n(rows(k, m).at(0, j), m, moved.at(0, j));
+    add_product(rows(k, m), Number(0), Number(1), a.diagonal, moved);
   }
 }
+
+}  // namespace
+
+struct ConvLU::Factors : BandedFactors<double, std::vector<double>> {
+  using BandedFactors::BandedFactors;
+};
 
 static void check(const Tensor& w, Index height, Index width) {
   if (w.rank() != 4 || w.size(0) != w.size(1) || w.size(0) < 1)
@@ -196,63 +243,8 @@ const ConvLU::Factors& ConvLU::regular(const char* op) const {
   return f;
 }
 
-double ConvLU::log_abs_det() const {
-  const Factors& f = regular("conv_logabsdet");
-  double sum = 0;
-  for (int i = 0; i < f.blocking.n(); ++i) sum += std::log(std::abs(*f.lu().at(i, i)));
-  return sum;
-}
-
-// Let S be what remains of T before block column k is eliminated, and S' after. From
-//
-//   P S = | D 0 | | E R  |     follows    S^-1 = | E^-1  -E^-1 R S'^-1 | |  D^-1    0 | P,
-//         | B I | | 0 S' |                       | 0          S'^-1    | | -B D^-1  I |
-//
-// D and E the triangles on the diagonal, B below and R right of them. B is `reach` blocks high and
-// R 2 reach wide, so a window of S^-1 follows from the one of S'^-1 that it overlaps. The steps for
-// smaller k do not come back to block column k + reach: there, these are the entries of T^-1.
-static void inverse_window(const Window& z, const Window& a, const int* exchanges) {
-  subtract_product(z.right, 0, a.right, z.rest);
-  subtract_product(z.below, 0, z.rest, a.below);
-  for (int j = 0; j < z.diagonal.columns; ++j)
-    for (int i = 0; i < z.diagonal.rows; ++i) *z.diagonal.at(i, j) = i == j;
-  subtract_product(z.diagonal, 1, z.right, a.below);
-  divide(z.top, CblasLeft, CblasUpper, a.diagonal);
-  divide(z.left, CblasRight, CblasLower, a.diagonal);
-  for (int j = z.diagonal.columns - 1; j >= 0; --j)
-    if (exchanges[j] != j + 1)
-      cblas_dswap(z.all.rows, z.all.at(0, j), 1, z.all.at(0, exchanges[j] - 1), 1);
-}
-
-Tensor ConvLU::logdet_gradient() const {
-  const Factors& f = regular("conv_logabsdet");
-  // T^-1, within the band of T.
-  const auto inverse = std::make_unique<double[]>(f.blocking.size());
-  for (int k = f.blocking.blocks - 1; k >= 0; --k)
-    inverse_window(f.blocking.of_inverse(inverse.get(), k), f.window(k), f.exchanges(k));
-
-  std::vector<double> sum(f.kernel.size());
-  const View Z = f.blocking.whole(inverse.get());
-  f.for_each_weight([&](Index row, Index column, Index i) { sum[i] += *Z.at(column, row); });
-  return {f.kernel, {sum.begin(), sum.end()}};
-}
-
-// x = T^-1 x for each column of x.
-void ConvLU::Factors::solve(const View& x) const {
-  const int m = blocking.m;
-  const auto rows = [&](int k, int count) { return x.part(k * m, 0, count, x.columns); };
-  for (int k = 0; k < blocking.blocks; ++k) {
-    const Window a = window(k);
-    exchange_rows(rows(k, a.all.rows), exchanges(k), m);
-    divide(rows(k, m), CblasLeft, CblasLower, a.diagonal);
-    subtract_product(rows(k + 1, a.below.rows), 1, a.below, rows(k, m));
-  }
-  for (int k = blocking.blocks - 1; k >= 0; --k) {
-    const Window a = window(k);
-    subtract_product(rows(k, m), 1, a.right, rows(k + 1, a.right.columns));
-    divide(rows(k, m), CblasLeft, CblasUpper, a.diagonal);
-  }
-}
+double ConvLU::log_abs_det() const { return regular("conv_logabsdet").log_abs_det; }
+Tensor ConvLU::logdet_gradient() const { return regular("conv_logabsdet").logdet_gradient(); }
 
 Tensor ConvLU::solve(const Tensor& z) const {
   const Factors& f = regular("conv_solve");
@@ -275,6 +267,21 @@ Var conv_logabsdet(const Var& w, const ConvLU& lu) {
 }
 Var conv_logabsdet(const Var& w, Index height, Index width) {
   return conv_logabsdet(w, ConvLU(w.value(), height, width));
+}
+
+// Far from the diagonal of T^-1 most numbers are subnormal in float.
+LogAbsDet conv_logabsdet_in_real(const Tensor& w, Index height, Index width) {
+  check(w, height, width);
+  {
+    const FlushSubnormals flush;
+    const BandedFactors<Real, Scratch<Real>> factors(w, height, width);
+    if (factors.zero_pivot == 0) {
+      LogAbsDet found{factors.log_abs_det, factors.logdet_gradient()};
+      if (found.finite()) return found;
+    }
+  }
+  const ConvLU lu(w, height, width);
+  return {lu.log_abs_det(), lu.logdet_gradient()};
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -7,7 +7,8 @@
 // on the rows i - K/2 .. i + K/2 of x alone: T is banded, in blocks of one image row, W C numbers
 // wide. An LU with partial pivoting keeps the band (it fills as much again above the diagonal), so
 // it costs H (W C)^3 flop times a constant and not (H W C)^3: Golub & Van Loan, "Matrix
-// Computations", 4th ed. 2013, section 4.3.
+// Computations", 4th ed. 2013, section 4.3. It is one in blocks: a step inverts the block on the
+// diagonal, by Gauss-Jordan elimination (ops/elimination.h).
 //
 // d log|det T| / dT = T^-T, and w is in T within the band alone. So the gradient needs the entries
 // of T^-1 in the transposed band; they follow from the factors without the others: Takahashi,
@@ -15,13 +16,13 @@
 // matrix", CACM 18, 1975.
 #pragma once
 
-#include "backflow/engine/record.h"
+#include "backflow/ops/linalg.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // The factors of T(w); a handle, cheap to copy and to capture. In double in both builds; computed
 // on the calling thread. With m = W C, flop per image row: 8 m^3 for a kernel 3 rows high and
-// 23 m^3 for 5 rows; the gradient another 15 m^3 and 44 m^3. Memory: 4 or 7 numbers for each of
+// 22 m^3 for 5 rows; the gradient another 12 m^3 and 40 m^3. Memory: 4 or 7 numbers for each of
 // the H m^2; never more than the (H m)^2 of a dense LU, which takes over where it is cheaper.
 class ConvLU {
  public:
@@ -43,5 +44,8 @@ class ConvLU {
 // the caller already has.
 Var conv_logabsdet(const Var& w, Index height, Index width);
 Var conv_logabsdet(const Var& w, const ConvLU& lu);
+
+// Both at once, computed in Real, as logabsdet_in_real() does for a matrix.
+LogAbsDet conv_logabsdet_in_real(const Tensor& w, Index height, Index width);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

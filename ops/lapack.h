@@ -16,6 +16,12 @@ void dgetrs_(const char* mode, const int* n, const int* columns, const double* a
 // Exchanges rows as a factorization did.
 void dlaswp_(const int* n, double* a, const int* lda, const int* first, const int* last,
              const int* pivots, const int* increment);
+// The same three in float.
+void sgetrf_(const int* m, const int* n, float* a, const int* lda, int* pivots, int* info);
+void sgetri_(const int* n, float* a, const int* lda, const int* pivots, float* work,
+             const int* lwork, int* info);
+void slaswp_(const int* n, float* a, const int* lda, const int* first, const int* last,
+             const int* pivots, const int* increment);
 // A = Q R in place, with Q as reflections; and Q itself from those.
 void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work,
              const int* lwork, int* info);

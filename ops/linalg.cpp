@@ -4,6 +4,9 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/blas.h"
+#include "backflow/ops/elimination.h"
+#include "backflow/ops/finite.h"
+#include "backflow/ops/flush_subnormals.h"
 #include "backflow/ops/lapack.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
@@ -143,6 +146,29 @@ Tensor logabsdet(const Tensor& A) {
 
 Var logabsdet(const Var& A) {
   return A.rank() == 3 ? logabsdet_of_each(A) : logabsdet(A, LU(A.value()));
+}
+
+bool LogAbsDet::finite() const { return std::isfinite(value) && all_finite(gradient); }
+
+// Elimination sees A^T, and leaves A^-T; read by rows, that is A^-1.
+LogAbsDet logabsdet_in_real(const Tensor& A) {
+  check_square("lu", A);
+  const int n = static_cast<int>(A.size(0));
+  {
+    const FlushSubnormals flush;
+    Tensor inverse = Tensor::empty(A.shape());
+    std::copy_n(A.data(), A.size(), inverse.mutable_data());
+    const Columns<Real> columns{inverse.mutable_data(), n, n, std::max(1, n)};
+    std::vector<int> exchanges(n);
+    Elimination<Real> elimination(n, n);
+    if (elimination.eliminate(columns, 0, exchanges.data()) == 0) {
+      exchange_columns_back(columns, exchanges.data(), n);
+      LogAbsDet found{elimination.log_abs_det(), transpose(inverse)};
+      if (found.finite()) return found;
+    }
+  }
+  const LU lu(A);
+  return {lu.log_abs_det(), transpose(lu.inverse())};
 }
 
 // X = A^-1 B: dB = A^-T g, dA = -dB X^T.

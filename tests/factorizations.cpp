@@ -6,15 +6,25 @@
 
 #include "backflow/ops/lapack.h"
 
-static std::atomic<backflow::Index> count = 0, widest = 0;
+static std::atomic<backflow::Index> count = 0, tallest = 0;
+
+static void counted(backflow::Index rows) {
+  ++count;
+  backflow::Index before = tallest;
+  while (before < rows && !tallest.compare_exchange_weak(before, rows)) {
+  }
+}
 
 extern "C" void dgetrf_(const int* m, const int* n, double* a, const int* lda, int* pivots,
                         int* info) {
   static const auto lapack = reinterpret_cast<decltype(&dgetrf_)>(dlsym(RTLD_NEXT, "dgetrf_"));
-  ++count;
-  backflow::Index before = widest;
-  while (before < *n && !widest.compare_exchange_weak(before, *n)) {
-  }
+  counted(*m);
+  lapack(m, n, a, lda, pivots, info);
+}
+extern "C" void sgetrf_(const int* m, const int* n, float* a, const int* lda, int* pivots,
+                        int* info) {
+  static const auto lapack = reinterpret_cast<decltype(&sgetrf_)>(dlsym(RTLD_NEXT, "sgetrf_"));
+  counted(*m);
   lapack(m, n, a, lda, pivots, info);
 }
 
@@ -28,10 +38,10 @@ Index factorizations_of(const std::function<void()>& f) {
   return count - before;
 }
 
-Index widest_factorization_of(const std::function<void()>& f) {
-  widest = 0;
+Index tallest_factorization_of(const std::function<void()>& f) {
+  tallest = 0;
   f();
-  return widest;
+  return tallest;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,9 +4,11 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/finite.h"
+#include "backflow/ops/flush_subnormals.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"
@@ -279,6 +281,104 @@ TEST(ConvLogAbsDet, OneFactorizationServesValueAndGradient) {
   EXPECT_GE(one, 1);
   EXPECT_EQ(factorizations_of([&] { backward(conv_logabsdet(w, lu)); }), 0);
   EXPECT_EQ(factorizations_of([&] { backward(conv_logabsdet(w, s.height, s.width)); }), one);
+}
+
+// ---- In Real
+// --------------------------------------------------------------------------------------
+
+// The outer product of (a, 1, a) with itself, for channels that an orthogonal matrix mixes: T is
+// the Kronecker product of that matrix and of two tridiagonal ones, whose eigenvalues are
+// 1 + 2 a cos(pi k / (side + 1)).
+Tensor kernel_of_condition(double condition, Index channels, Index side) {
+  const double smallest = 2 / (1 + std::sqrt(condition));
+  const double a = (1 - smallest) / (2 * std::cos(std::numbers::pi / double(side + 1)));
+  const double taps[3] = {a, 1, a};
+  const Tensor Q = orthogonal_factor(Random(1).normal({channels, channels}));
+  Tensor w = Tensor::empty({channels, channels, 3, 3});
+  for (Index i = 0; i < w.size(); ++i)
+    w.mutable_data()[i] = static_cast<Real>(Q[i / 9] * taps[i / 3 % 3] * taps[i % 3]);
+  return w;
+}
+
+TEST(ConvLogAbsDetInReal, IsThatOfTheFactors) {
+  for (const auto* sizes : {&layers, &odd_sizes})
+    for (const Size& s : *sizes) {
+      const Tensor w = kernel(s, 0.3);
+      const ConvLU lu(w, s.height, s.width);
+      const auto [value, gradient] = conv_logabsdet_in_real(w, s.height, s.width);
+      EXPECT_NEAR(value, lu.log_abs_det(), 100 * Limits::epsilon() * s.numbers()) << s;
+      EXPECT_TRUE(is_near(gradient, lu.logdet_gradient(), 100 * Limits::epsilon())) << s;
+    }
+}
+
+TEST(ConvLogAbsDetInReal, GradientLosesTheDigitsOfTheConditionNumberAndNoMore) {
+  for (double condition : {1e2, 1e4, 1e6})
+    for (const auto& [channels, side] : {std::pair<Index, Index>{1, 28}, {4, 14}, {16, 7}}) {
+      const Tensor w = kernel_of_condition(condition, channels, side);
+      const ConvLU lu(w, side, side);
+      const auto [value, gradient] = conv_logabsdet_in_real(w, side, side);
+      const double allowed = 5 * Limits::epsilon() * condition;
+      EXPECT_TRUE(is_near(gradient, lu.logdet_gradient(), allowed)) << condition << ' ' << side;
+      EXPECT_NEAR(value, lu.log_abs_det(), allowed) << condition << ' ' << side;
+    }
+}
+
+// In float, a channel's centre tap and what it meets cancel to 0 as the matrix of the dense test.
+TEST(ConvLogAbsDetInReal, APivotOf0IsTriedInDouble) {
+  const Tensor w({2, 2, 1, 3}, {0, 3, 0, 0, 1, 0, 0, 1, 0, 0, Real(1) / 3, 0});
+  if (in_double) {
+    EXPECT_NE(error_of([&] { conv_logabsdet_in_real(w, 2, 2); }).find("singular: pivot 2 is 0"),
+              std::string::npos);
+    return;
+  }
+  const auto [value, gradient] = conv_logabsdet_in_real(w, 2, 2);
+  EXPECT_EQ(value, ConvLU(w, 2, 2).log_abs_det());
+  EXPECT_EQ(gradient.values(), ConvLU(w, 2, 2).logdet_gradient().values());
+}
+
+TEST(ConvLogAbsDetInReal, WhatIsNotFiniteIsTriedInDouble) {
+  Tensor w = kernel(layers[1], 0.3);
+  w.mutable_data()[0] = Limits::quiet_NaN();
+  const auto [value, gradient] = conv_logabsdet_in_real(w, 14, 14);
+  EXPECT_TRUE(std::isnan(value));
+  EXPECT_FALSE(all_finite(gradient));
+}
+
+TEST(ConvLogAbsDetInReal, HasTheSameBitsOnAnyThreadAndWithAnySubnormals) {
+  const Size s = layers[0];  // far from the diagonal, T^-1 is subnormal in float
+  const auto bits = [&] {
+    return conv_logabsdet_in_real(kernel(s, 0.3), 28, 28).gradient.values();
+  };
+  const std::vector<Real> alone = bits();
+  std::vector<std::vector<Real>> together(6);
+  const WithThreads several(4);
+  parallel_for(6, 1, [&](Index i, Index end) {
+    for (; i < end; ++i) together[i] = bits();
+  });
+  for (const auto& one : together) EXPECT_EQ(one, alone);
+  const FlushSubnormals flush;
+  EXPECT_EQ(bits(), alone);
+}
+
+TEST(FlushSubnormals, HoldsForItsScope) {
+  volatile Real smallest = Limits::min();
+  volatile Real half = smallest / 2;
+  EXPECT_NE(half, 0);
+  {
+    const FlushSubnormals flush;
+    half = smallest / 2;
+    const bool flushed = half == 0;
+#if defined(__SSE__) || defined(__aarch64__)
+    EXPECT_TRUE(flushed);
+#else
+    EXPECT_FALSE(flushed);
+#endif
+    { const FlushSubnormals nested; }
+    half = smallest / 2;
+    EXPECT_EQ(half == 0, flushed);
+  }
+  half = smallest / 2;
+  EXPECT_NE(half, 0);
 }
 
 // ---- Errors -------------------------------------------------------------------------------------

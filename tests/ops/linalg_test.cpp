@@ -212,6 +212,107 @@ TEST(LU, RunsOnOneThreadEvenBeforeTheFirstProduct) {
   EXPECT_EXIT(factorize(), testing::ExitedWithCode(1), "");
 }
 
+// ---- Elimination in Real ----------------------------------------------------------------------
+
+double frobenius_norm(const Tensor& A) {
+  double squares = 0;
+  for (Index i = 0; i < A.size(); ++i) squares += double(A[i]) * double(A[i]);
+  return std::sqrt(squares);
+}
+
+// Its singular values are spread from 1 to 1 / condition.
+Tensor of_condition(double condition, Index n) {
+  std::vector<Real> singular(n);
+  for (Index i = 0; i < n; ++i)
+    singular[i] = static_cast<Real>(std::pow(condition, -double(i) / double(n - 1)));
+  return matmul(matmul(orthogonal_factor(normal({n, n}, 1)), diagonal(singular)),
+                orthogonal_factor(normal({n, n}, 2)));
+}
+
+// Sizes around the 32 columns below which LAPACK eliminates, and its halves of halves.
+TEST(LogAbsDetInReal, IsThatOfTheFactors) {
+  for (Index n : {1, 2, 7, 31, 32, 33, 34, 64, 65, 130, 300}) {
+    const Tensor A = well_conditioned(n);
+    const LU lu(A);
+    const auto [value, gradient] = logabsdet_in_real(A);
+    EXPECT_NEAR(value, lu.log_abs_det(), static_cast<double>(n) * rounding) << n;
+    EXPECT_TRUE(is_near(gradient, transpose(lu.inverse()), rounding)) << n;
+  }
+  EXPECT_EQ(logabsdet_in_real(Tensor::empty({0, 0})).value, 0);
+  EXPECT_EQ(logabsdet_in_real(Tensor::empty({0, 0})).gradient.shape(), Shape({0, 0}));
+}
+
+// Rows are exchanged across all blocks, and nothing is rounded.
+TEST(LogAbsDetInReal, OfAPermutationIsExact) {
+  for (Index n : {5, 40, 100}) {
+    Tensor P = Tensor::zeros({n, n});
+    for (Index i = 0; i < n; ++i) P.mutable_data()[i * n + (i * 37 + 11) % n] = 2;
+    const auto [value, gradient] = logabsdet_in_real(P);
+    EXPECT_NEAR(value, static_cast<double>(n) * std::log(2.0), 1e-12) << n;
+    EXPECT_EQ(gradient.values(), (P * Tensor(Real(0.25))).values()) << n;
+  }
+}
+
+TEST(LogAbsDetInReal, GradientLosesTheDigitsOfTheConditionNumberAndNoMore) {
+  for (double condition : {1e2, 1e4, 1e6}) {
+    const Tensor A = of_condition(condition, 150);
+    const Tensor expected = transpose(LU(A).inverse());
+    const auto [value, gradient] = logabsdet_in_real(A);
+    const double error = frobenius_norm(gradient - expected) / frobenius_norm(expected);
+    EXPECT_LT(error, Limits::epsilon() * condition) << condition;
+    EXPECT_NEAR(value, LU(A).log_abs_det(), 10 * Limits::epsilon() * condition) << condition;
+    EXPECT_GT(error, 1e-4 * Limits::epsilon() * condition) << "this is not computed in Real";
+  }
+}
+
+TEST(LogAbsDetInReal, APivotOf0IsTriedInDouble) {
+  const Real third = Real(1) / 3;
+  const Tensor A({2, 2}, {3, 1, 1, third});  // 3 third - 1 is 0 when rounded to Real
+  if (in_double) {
+    EXPECT_EQ(error_of([&] { logabsdet_in_real(A); }),
+              "[logabsdet] the (2, 2) matrix is singular: pivot 2 is 0");
+    return;
+  }
+  const auto [value, gradient] = logabsdet_in_real(A);
+  EXPECT_NEAR(value, std::log(3 * double(third) - 1), 1e-6);
+  EXPECT_EQ(gradient.values(), transpose(LU(A).inverse()).values());
+}
+
+// On the way, 1e25 * 1e25 is no float.
+TEST(LogAbsDetInReal, WhatOverflowsIsTriedInDouble) {
+  const Real big = Real(1e25);
+  const Tensor A({3, 3}, {1, big, 0, 0, 1, big, 0, 0, big});
+  const auto [value, gradient] = logabsdet_in_real(A);
+  EXPECT_NEAR(value, 25 * std::log(10.0), 1e-6);
+  EXPECT_TRUE(is_near(gradient, Tensor({3, 3}, {1, 0, 0, -big, 1, 0, big, -1, 1 / big}), 1e19));
+}
+
+TEST(LogAbsDetInReal, RefusesWhatLURefuses) {
+  EXPECT_EQ(error_of([] {
+              logabsdet_in_real(Tensor({2, 2}, {1, 2, 2, 4}));
+            }),
+            "[logabsdet] the (2, 2) matrix is singular: pivot 2 is 0");
+  EXPECT_EQ(error_of([] {
+              logabsdet_in_real(Tensor::zeros({40, 40}));
+            }),
+            "[logabsdet] the (40, 40) matrix is singular: pivot 1 is 0");
+  EXPECT_EQ(error_of([] {
+              logabsdet_in_real(Tensor::zeros({2, 3}));
+            }),
+            "[lu] a square matrix expected, the shape is (2, 3)");
+}
+
+TEST(LogAbsDetInReal, NaNIsNeitherSingularNorANumber) {
+  for (Index n : {1, 5, 40})
+    for (Index bad = 0; bad < n * n; bad += 3) {
+      Tensor A = well_conditioned(n);
+      A.mutable_data()[bad] = nan;
+      const auto [value, gradient] = logabsdet_in_real(A);
+      EXPECT_TRUE(std::isnan(value)) << n << ' ' << bad;
+      EXPECT_FALSE(all_finite(gradient)) << n << ' ' << bad;
+    }
+}
+
 // ---- Gradients ------------------------------------------------------------------------------
 
 TEST(LogAbsDet, ValueIsThatOfTheFactorsAndGradientTheInverseTransposed) {

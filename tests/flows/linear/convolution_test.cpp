@@ -160,12 +160,12 @@ TEST(SelfNormalizingConvolution, TrainingAndLearnedSamplingFactoriseNothing) {
 TEST(ConvolutionFlows, NeedNoDenseFactorization) {
   const Exact flow(near_dirac({4, 4, 3, 3}, 1, 0.05), Tensor::zeros({4}));
   const Tensor x = normal({2, 4, 14, 14}, 2);
-  const Index widest = widest_factorization_of([&] {
+  const Index tallest = tallest_factorization_of([&] {
     const Out out = flow.forward(x);
     backward(sum(out.logdet));
     flow.inverse(x);
   });
-  EXPECT_EQ(widest, 14 * 4);  // an image row: the whole image is 14 times as wide
+  EXPECT_EQ(tallest, 2 * 14 * 4);  // two image rows: the whole image is seven times as high
 }
 
 TEST(Sequential, FactorisesItsLayersBeforeTheWalk) {
