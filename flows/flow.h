@@ -90,6 +90,8 @@ class Flow : public Module {
   // the gradient needs where one will be taken. A Sequential calls it for all its layers in
   // parallel, before the walk.
   virtual void prepare(Mode, bool /*gradients*/) const {}
+  // About how long that takes, in flop; the Sequential begins with the costly ones.
+  virtual double prepare_flop(Mode) const { return 0; }
 
   // Whether the log-determinant of a walk in train mode is the true one, with its true gradient. If
   // not, what training maximises is no likelihood. By itself a flow says so when all the flows that

@@ -1,6 +1,7 @@
 #include "backflow/flows/sequential.h"
 
 #include <algorithm>
+#include <atomic>
 
 #include "backflow/engine/parallel.h"
 #include "backflow/engine/trace.h"
@@ -12,11 +13,24 @@ Sequential::Sequential(std::vector<std::unique_ptr<Flow>> layers) : layers_(std:
   for (std::size_t i = 0; i < layers_.size(); ++i) add_module(std::to_string(i), *layers_[i]);
 }
 
+// The costly layers come first: one that is left for the end would keep the other threads waiting.
+// Which thread takes which layer changes no bits.
 void Sequential::prepare(Mode mode, bool gradients) const {
-  parallel_for(static_cast<Index>(layers_.size()), 1, [&](Index i, Index end) {
-    for (; i < end; ++i) layers_[i]->prepare(mode, gradients);
+  std::vector<std::pair<double, const Flow*>> by_cost;
+  for (const auto& layer : layers_) by_cost.emplace_back(-layer->prepare_flop(mode), layer.get());
+  std::stable_sort(by_cost.begin(), by_cost.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::atomic<std::size_t> taken = 0;
+  parallel_for(std::ssize(by_cost), 1, [&](Index begin, Index end) {
+    for (; begin < end; ++begin) by_cost[taken++].second->prepare(mode, gradients);
   });
   trace_work("prepare");
+}
+
+double Sequential::prepare_flop(Mode mode) const {
+  double flop = 0;
+  for (const auto& layer : layers_) flop += layer->prepare_flop(mode);
+  return flop;
 }
 
 bool Sequential::awaits_first_batch() const {

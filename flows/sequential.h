@@ -14,6 +14,7 @@ class Sequential : public Flow {
   void begin_step(const Tensor& x, const Pass& pass) const override;
   bool awaits_first_batch() const override;
   void prepare(Mode mode, bool gradients) const override;
+  double prepare_flop(Mode mode) const override;
   using Flow::forward, Flow::inverse;
 
   const std::vector<std::unique_ptr<Flow>>& layers() const { return layers_; }

@@ -2,6 +2,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-Out Exact::forward(const Var& x, Pass&) const { return exact_forward(x); }
+Out Exact::forward(const Var& x, Pass& pass) const { return exact_forward(x, pass.mode); }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

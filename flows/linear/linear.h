@@ -8,19 +8,24 @@
 //   RelativeGradient   of a matrix, multiplied by W^T W it is W: O(B D^2) a step
 //
 // So the log-determinant is exact, in value and gradient, in exact mode for all of them, and for
-// Exact in train mode as well. Then both come from one factorization of T(W), which a layer keeps
-// until W changes:
+// Exact in train mode as well. It depends on W and the size of the images alone, and a layer keeps
+// it until one of them changes:
 //
-//   Sequential::forward -> prepare()       all layers in parallel, since it depends on W alone
+//   Sequential::forward -> prepare()     all layers in parallel, the costly ones first
 //                             |
 //                             v
-//   exact_forward(), -> factorized()       the one that is kept; where W has changed since, or
-//   inverse()                 |            images have another size, LinearMap::factorize() anew
+//   exact_forward() ------> logdet()     the one that is kept for this mode; else, in exact mode,
+//                             |          LinearMap::factorize(), in train mode logdet_in_real()
 //                             |
-//                             |-> log_abs_det()      the value of the log-determinant
-//                             |-> logdet_gradient()  its gradient, computed once: in prepare() if
-//                             |                      gradients are wanted, else in backward
+//                             |-> log_abs_det()      the value
+//                             '-> logdet_gradient()  computed once: in prepare() if gradients are
+//                                                    wanted, else in backward
+//   inverse() ----------> factorized()   that of the exact mode
+//                             |
 //                             '-> solve(z - b)       the exact inverse
+//
+// A training step is noisy anyway, and need not know the log-determinant in double; likelihoods and
+// inverses are computed in it, and know nothing of what training has computed.
 //
 // A layer's first walk finds nothing to prepare: only x tells the size of the images.
 #pragma once
@@ -38,29 +43,41 @@ class Linear : public Flow {
   Linear(Tensor W, Tensor b);
   Tensor inverse(const Tensor& z, Pass& pass) const override;  // T(W)^-1 (z - b)
   void prepare(Mode mode, bool gradients) const override;
+  double prepare_flop(Mode mode) const override;
   using Flow::forward, Flow::inverse;
 
  protected:
   // Whether a walk forward in this mode needs the factorization.
   virtual bool factorizes(Mode mode) const { return mode == Mode::exact; }
   // The layer with its exact log-determinant, whose gradient is the exact one, too.
-  Out exact_forward(const Var& x) const;
+  Out exact_forward(const Var& x, Mode mode) const;
   Var reshape_examples(const Var& x) const { return map_.reshape_examples(x, W_.shape()); }
   Var bias() const;  // b in the shape that broadcasts over a batch
-  // The factorization for the present W and batches of this shape. It is handed out by value:
-  // another thread may ask for images of another size meanwhile.
+  // For the present W and batches of this shape. They are handed out by value: another thread may
+  // ask for images of another size meanwhile.
+  std::shared_ptr<const LogDeterminant> logdet(const Shape& batch, Mode mode) const;
   std::shared_ptr<const Factorization> factorized(const Shape& batch) const;
 
   Parameter &W_, &b_;
   const LinearMap& map_;
 
  private:
-  std::shared_ptr<const Factorization> factorized_locked(const Shape& batch) const;
+  // What was computed for a version of W and a batch.
+  template <class T>
+  struct Kept {
+    std::shared_ptr<const T> value;  // null: none yet
+    std::uint64_t version = 0;
+    Shape batch;
+  };
+  template <class T, class Compute>
+  std::shared_ptr<const T> up_to_date(Kept<T>& kept, const Shape& batch, Compute compute) const;
 
-  mutable std::mutex cache_;                                    // guards the three below
-  mutable std::shared_ptr<const Factorization> factorization_;  // null: none yet
-  mutable std::uint64_t version_ = 0;                           // W's, when it was factorised
-  mutable Shape batch_;                                         // the batch that it was made for
+  Shape last_batch() const;
+
+  mutable std::mutex cache_;  // guards the three below
+  mutable Shape last_batch_;  // the shape of rank 0: none yet
+  mutable Kept<Factorization> exact_;
+  mutable Kept<LogDeterminant> training_;
 };
 
 // The whole gradient, d_z x^T + T(W)^-T, in every mode.

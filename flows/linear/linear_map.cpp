@@ -13,25 +13,37 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// The gradient is computed when somebody first asks for it. It is kept outside the pool of Tensors,
-// for it lives as long as the weights stay as they are.
+// Gradients are kept outside the pool of Tensors, for they live as long as the weights stay as they
+// are. This one is computed when somebody first asks for it.
 class WithLogdetGradient : public Factorization {
  public:
-  Tensor logdet_gradient() const override {
-    std::call_once(once_, [this] {
-      const Tensor computed = compute_logdet_gradient();
-      shape_ = computed.shape();
-      values_ = computed.values();
-    });
-    return {shape_, values_};
+  std::span<const Real> logdet_gradient() const override {
+    std::call_once(once_, [this] { values_ = compute_logdet_gradient().values(); });
+    return values_;
   }
 
  private:
   virtual Tensor compute_logdet_gradient() const = 0;
   mutable std::once_flag once_;
-  mutable Shape shape_;
   mutable std::vector<Real> values_;
 };
+
+// Of a T(w) that consists of `times` blocks like the one whose log-determinant is given.
+class ComputedLogdet : public LogDeterminant {
+ public:
+  explicit ComputedLogdet(const LogAbsDet& of_block, double times = 1)
+      : log_abs_det_(times * of_block.value), gradient_(of_block.gradient.values()) {
+    for (Real& g : gradient_) g *= static_cast<Real>(times);
+  }
+  double log_abs_det() const override { return log_abs_det_; }
+  std::span<const Real> logdet_gradient() const override { return gradient_; }
+
+ private:
+  double log_abs_det_;
+  std::vector<Real> gradient_;
+};
+
+double cube(Index n) { return std::pow(static_cast<double>(n), 3); }
 
 // ---- Fully connected ------------------------------------------------------------------------
 
@@ -68,6 +80,11 @@ class Dense : public LinearMap {
   std::shared_ptr<const Factorization> factorize(const Tensor& w, const Shape&) const override {
     return std::make_shared<DenseFactorization>(w);
   }
+  std::shared_ptr<const LogDeterminant> logdet_in_real(const Tensor& w,
+                                                       const Shape&) const override {
+    return std::make_shared<ComputedLogdet>(logabsdet_in_real(w));
+  }
+  double logdet_flop(const Shape& w, const Shape&) const override { return 2 * cube(w[0]); }
 };
 
 // ---- Convolutions ---------------------------------------------------------------------------
@@ -141,6 +158,19 @@ class Convolution : public LinearMap {
     const Index H = batch[2], W = batch[3];
     if (w.size(2) * w.size(3) == 1) return std::make_shared<PixelFactorization>(w, H * W);
     return std::make_shared<ConvFactorization>(w, H, W);
+  }
+  std::shared_ptr<const LogDeterminant> logdet_in_real(const Tensor& w,
+                                                       const Shape& batch) const override {
+    const Index C = w.size(0), H = batch[2], W = batch[3];
+    if (w.size(2) * w.size(3) == 1)
+      return std::make_shared<ComputedLogdet>(logabsdet_in_real(w.reshape({C, C})),
+                                              static_cast<double>(H * W));
+    return std::make_shared<ComputedLogdet>(conv_logabsdet_in_real(w, H, W));
+  }
+  double logdet_flop(const Shape& w, const Shape& batch) const override {
+    if (w[2] * w[3] == 1) return 2 * cube(w[0]);
+    const double rows = static_cast<double>(batch[2]), reach = static_cast<double>(w[2] / 2);
+    return rows * (2 + 6 * reach * (1 + 2 * reach)) * cube(batch[3] * w[0]);  // ops/conv_lu.h
   }
 };
 

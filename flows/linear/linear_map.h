@@ -13,12 +13,16 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// T(w) for one w and one shape of examples, factorised in double. Each function fails if T(w) is
-// singular.
-struct Factorization {
-  virtual ~Factorization() = default;
-  virtual double log_abs_det() const = 0;           // log|det T(w)|, nats
-  virtual Tensor logdet_gradient() const = 0;       // of that with respect to w; computed once
+// log|det T(w)| for one w and one shape of examples. Each function fails if T(w) is singular.
+struct LogDeterminant {
+  virtual ~LogDeterminant() = default;
+  virtual double log_abs_det() const = 0;  // nats
+  // Its gradient: a number for each of w, in the same order. Computed once.
+  virtual std::span<const Real> logdet_gradient() const = 0;
+};
+
+// T(w), factorised in double.
+struct Factorization : LogDeterminant {
   virtual Tensor solve(const Tensor& z) const = 0;  // T(w)^-1 z for a batch of examples
 };
 
@@ -49,6 +53,11 @@ class LinearMap {
 
   virtual std::shared_ptr<const Factorization> factorize(const Tensor& w,
                                                          const Shape& batch) const = 0;
+  // For training: at once with its gradient and in Real, or in double where Real does not do.
+  virtual std::shared_ptr<const LogDeterminant> logdet_in_real(const Tensor& w,
+                                                               const Shape& batch) const = 0;
+  // About how long either takes, in flop: to compare layers.
+  virtual double logdet_flop(const Shape& w, const Shape& batch) const = 0;
 };
 
 // T(w) x with its ordinary gradients.

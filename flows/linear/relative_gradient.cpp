@@ -16,7 +16,7 @@ RelativeGradient::RelativeGradient(Tensor W, Tensor b) : Linear(std::move(W), st
 //
 // Bracketed like this no product is larger than B x D x D, and no inverse is left.
 Out RelativeGradient::forward(const Var& input, Pass& pass) const {
-  if (pass.mode == Mode::exact) return exact_forward(input);
+  if (pass.mode == Mode::exact) return exact_forward(input, Mode::exact);
   const Var x = reshape_examples(input);
   const Tensor W = W_.value(), Z = matmul(x.value(), transposed(W));
   auto [z, logdet] = override_gradient(

@@ -38,7 +38,7 @@ SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOpt
 // Cost: six products of 2 B D^2 flop, the least there is (or as many convolutions). Terms that
 // meet the same weights are added before the product, not after.
 Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
-  if (pass.mode == Mode::exact) return exact_forward(input);
+  if (pass.mode == Mode::exact) return exact_forward(input, Mode::exact);
 
   const Var x = reshape_examples(input);
   const Tensor X = x.value(), W = W_.value(), R = R_.value();

@@ -297,6 +297,98 @@ TEST(Conv1x1, FactorisesOnceUntilItsMatrixChanges) {
   EXPECT_NEAR(flow.forward(x).logdet.value()[0], expected, 1e-4);
 }
 
+// ---- Training in Real, likelihoods in double --------------------------------------------------
+
+TEST(Exact, TrainsWithTheLogDeterminantInRealAndEvaluatesWithTheOneInDouble) {
+  const Index n = 40;
+  const Tensor W = near_identity(n, 1);
+  const LU lu(W);
+  const auto [in_real, gradient_in_real] = logabsdet_in_real(W);
+  const auto flow = exact(n);
+  const Tensor x = normal({3, n}, 6);
+  for (int turn = 0; turn < 2; ++turn)  // neither mode sees what the other one has kept
+    for (Mode mode : {Mode::train, Mode::exact}) {
+      Pass pass;
+      pass.mode = mode;
+      const Var logdet = flow->forward(x, pass).logdet;
+      const bool training = mode == Mode::train;
+      EXPECT_EQ(logdet.value()[0], static_cast<Real>(training ? in_real : lu.log_abs_det()));
+      const Tensor gW = backward(slice(logdet, 0, 0, 1))[*flow->parameters()[0].parameter];
+      EXPECT_EQ(gW.values(), (training ? gradient_in_real : transpose(lu.inverse())).values());
+    }
+}
+
+TEST(Exact, KeepsOneLogDeterminantForEachModeUntilTheWeightsChange) {
+  const auto flow = exact();
+  const auto walks = [&](Mode mode) {
+    return factorizations_of([&] {
+      for (int i = 0; i < 3; ++i) train(*flow, mode);
+    });
+  };
+  for (int change = 0; change < 2; ++change) {
+    EXPECT_EQ(walks(Mode::train), 1);
+    EXPECT_EQ(walks(Mode::exact), 1);
+    EXPECT_EQ(walks(Mode::train), 0);
+    EXPECT_EQ(walks(Mode::exact), 0);
+    flow->parameters()[0].parameter->update([](Tensor&) {});
+  }
+}
+
+TEST(Exact, AMatrixWithoutPivotsInFloatTrainsInDouble) {
+  const Tensor W({2, 2}, {3, 1, 1, Real(1) / 3});
+  const Exact flow(W, Tensor::zeros({2}));
+  Pass pass;
+  pass.mode = Mode::train;
+  const auto logdet = [&] { return flow.forward(normal({3, 2}, 1), pass).logdet.value()[0]; };
+  if (in_double) {
+    EXPECT_NE(error_of(logdet).find("singular"), std::string::npos);
+  } else {
+    EXPECT_EQ(logdet(), static_cast<Real>(LU(W).log_abs_det()));
+  }
+}
+
+// A layer that says how long its preparation takes, and writes down when it comes.
+class Costly : public Flow {
+ public:
+  Costly(double flop, std::vector<double>& order) : flop_(flop), order_(order) {}
+  Out forward(const Var& x, Pass&) const override { return {x, Tensor::zeros({x.size(0)})}; }
+  Tensor inverse(const Tensor& z, Pass&) const override { return z; }
+  void prepare(Mode, bool) const override { order_.push_back(flop_); }
+  double prepare_flop(Mode) const override { return flop_; }
+
+ private:
+  double flop_;
+  std::vector<double>& order_;
+};
+
+TEST(Sequential, PreparesItsCostlyLayersFirst) {
+  const WithThreads one(1);
+  std::vector<double> order;
+  const auto chain_of = [&](const std::vector<double>& flops) {
+    std::vector<std::unique_ptr<Flow>> layers;
+    for (double flop : flops) layers.push_back(std::make_unique<Costly>(flop, order));
+    return layers;
+  };
+  auto layers = chain_of({1, 0, 5, 30});
+  layers.push_back(std::make_unique<Sequential>(chain_of({9, 0, 11})));
+  const Sequential flow(std::move(layers));
+  flow.prepare(Mode::train, true);
+  EXPECT_EQ(order, (std::vector<double>{30, 11, 9, 0, 5, 1, 0}));
+  EXPECT_EQ(flow.prepare_flop(Mode::train), 56);
+}
+
+TEST(Exact, KnowsTheFlopOfItsLogDeterminantOnceItHasSeenABatch) {
+  const auto small = exact(2), large = exact(8);
+  EXPECT_EQ(large->prepare_flop(Mode::train), 0);
+  small->forward(normal({3, 2}, 1));
+  large->forward(normal({3, 8}, 1));
+  EXPECT_GT(large->prepare_flop(Mode::train), small->prepare_flop(Mode::train));
+  const auto learned = self_normalizing(8);
+  learned->forward(normal({3, 8}, 1));
+  EXPECT_EQ(learned->prepare_flop(Mode::train), 0);
+  EXPECT_GT(learned->prepare_flop(Mode::exact), 0);
+}
+
 // ---- Inverses and errors ----------------------------------------------------------------------
 
 TEST(SelfNormalizing, HasTwoInverses) {
