@@ -2,9 +2,9 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/elimination.h"
-#include "backflow/ops/flush_subnormals.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
+#include "backflow/ops/subnormals.h"
 #include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

@@ -6,11 +6,11 @@
 #include "backflow/ops/blas.h"
 #include "backflow/ops/elimination.h"
 #include "backflow/ops/finite.h"
-#include "backflow/ops/flush_subnormals.h"
 #include "backflow/ops/lapack.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
+#include "backflow/ops/subnormals.h"
 #include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
