@@ -15,10 +15,10 @@ namespace {
 
 Tensor below_largest(const Tensor& x, int axis) { return x - max(x, {axis}, true); }
 Tensor each_exp(const Tensor& x) {
-  return pointwise(x, [](Real x) { return std::exp(x); });
+  return pointwise(x, [](Real x) { return vector_math::exp(x); });
 }
 Tensor each_log(const Tensor& x) {
-  return pointwise(x, [](Real x) { return std::log(x); });
+  return pointwise(x, [](Real x) { return vector_math::log(x); });
 }
 
 // ---- Lines ------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ void for_each_example(const Shape& logits, const Row& row) {
 double to_probabilities(const Real* logits, Index K, Index label, Real* p) {
   Real top = logits[0];
   for (Index k = 1; k < K; ++k) top = logits[k] > top ? logits[k] : top;  // NaN comes back in p
-  for (Index k = 0; k < K; ++k) p[k] = std::exp(logits[k] - top);
+  for (Index k = 0; k < K; ++k) p[k] = vector_math::exp(logits[k] - top);
   const double total = sum_in_lanes(K, [p](Index k) { return p[k]; });
   const Real scale = static_cast<Real>(1 / total);
   for (Index k = 0; k < K; ++k) p[k] *= scale;

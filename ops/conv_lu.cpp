@@ -5,7 +5,6 @@
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
 #include "backflow/ops/subnormals.h"
-#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 

@@ -24,7 +24,7 @@ Var erf(const Var& x) {
   return pointwise(
       "erf", x, [](Real x) { return std::erf(x); }, from_input([](Real x, Real g) {
         constexpr Real slope_at_0 = 2 * std::numbers::inv_sqrtpi_v<Real>;
-        return g * slope_at_0 * std::exp(-x * x);
+        return g * slope_at_0 * vector_math::exp(-x * x);
       }));
 }
 

@@ -86,8 +86,8 @@ BlockOfRoots solve_block(S s, SlopeBounds bounds, const double* y) {
   return roots;
 }
 
-// The root of s(x) = z for each element of z, in parallel. A source that calls this with an s of
-// exp, log, log1p or tanh includes ops/vector_math.h as well, for speed.
+// The root of s(x) = z for each element of z, in parallel. For speed, an s of exp, log,
+// log1p, tanh, sigmoid or softplus takes them from ops/vector_math.h.
 template <class S>
 Tensor invert_increasing(const char* flow, const Tensor& z, SlopeBounds bounds, S s) {
   constexpr Index block = BlockOfRoots::size;

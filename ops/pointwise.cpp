@@ -82,19 +82,19 @@ Var operator-(const Var& x) {
 
 Var exp(const Var& x) {
   return pointwise(
-      "exp", x, [](Real x) { return std::exp(x); },
+      "exp", x, [](Real x) { return vector_math::exp(x); },
       from_output([](Real y, Real g) { return g * y; }));
 }
 
 Var log(const Var& x) {
   return pointwise(
-      "log", x, [](Real x) { return std::log(x); },
+      "log", x, [](Real x) { return vector_math::log(x); },
       from_input([](Real x, Real g) { return g / x; }));
 }
 
 Var log1p(const Var& x) {
   return pointwise(
-      "log1p", x, [](Real x) { return std::log1p(x); },
+      "log1p", x, [](Real x) { return vector_math::log1p(x); },
       from_input([](Real x, Real g) { return g / (1 + x); }));
 }
 
@@ -124,36 +124,31 @@ Var pow(const Var& x, double exponent) {
       from_input([n](Real x, Real g) { return n == 0 ? Real(0) : g * n * std::pow(x, n - 1); }));
 }
 
-// Lambdas, not functions: a kernel inlines them, and then its loop can use vector instructions.
-static constexpr auto logistic = [](Real x) { return 1 / (1 + std::exp(-x)); };
-// log(1 + e^x) = max(x, 0) + log(1 + e^-|x|): the exponential cannot overflow.
-static constexpr auto log_1_plus_exp = [](Real x) {
-  return (x > 0 ? x : Real(0)) + std::log1p(std::exp(-std::abs(x)));
-};
-
 // The gradients of sigmoid and tanh are made from the output: an exponential would cost more than
 // all the rest. So their error is within rounding of the largest derivative, and not of each
 // derivative.
 Var sigmoid(const Var& x) {
-  return pointwise("sigmoid", x, logistic,
-                   from_output([](Real y, Real g) { return g * y * (1 - y); }));
+  return pointwise(
+      "sigmoid", x, [](Real x) { return vector_math::sigmoid(x); },
+      from_output([](Real y, Real g) { return g * y * (1 - y); }));
 }
 
 Var tanh(const Var& x) {
   return pointwise(
-      "tanh", x, [](Real x) { return std::tanh(x); },
+      "tanh", x, [](Real x) { return vector_math::tanh(x); },
       from_output([](Real y, Real g) { return g * (1 - y * y); }));
 }
 
 Var log_sigmoid(const Var& x) {
   return pointwise(
-      "log_sigmoid", x, [](Real x) { return -log_1_plus_exp(-x); },
-      from_input([](Real x, Real g) { return g * logistic(-x); }));
+      "log_sigmoid", x, [](Real x) { return -vector_math::softplus(-x); },
+      from_input([](Real x, Real g) { return g * vector_math::sigmoid(-x); }));
 }
 
 Var softplus(const Var& x) {
-  return pointwise("softplus", x, log_1_plus_exp,
-                   from_input([](Real x, Real g) { return g * logistic(x); }));
+  return pointwise(
+      "softplus", x, [](Real x) { return vector_math::softplus(x); },
+      from_input([](Real x, Real g) { return g * vector_math::sigmoid(x); }));
 }
 
 Var relu(const Var& x) {

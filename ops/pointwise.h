@@ -1,9 +1,11 @@
 // Ops that treat each element alike, and the short way to write a new one:
 //
 //   Var exp(const Var& x) {
-//     return pointwise("exp", x, [](Real x) { return std::exp(x); },
+//     return pointwise("exp", x, [](Real x) { return vector_math::exp(x); },
 //                                from_output([](Real y, Real g) { return g * y; }));
 //   }
+//
+// (ops/vector_math.h has those functions whose loops become vector instructions.)
 //
 // Binary ops broadcast like NumPy's, and each input has its gradient:
 //

@@ -163,7 +163,7 @@ struct LogTotalExp {
 
   Tensor value() const {
     return pointwise("logsumexp", scaled, shift,
-                     [](Real sum, Real by) { return std::log(sum) + by; });
+                     [](Real sum, Real by) { return vector_math::log(sum) + by; });
   }
   Tensor softmax(const Tensor& x) const {
     return pointwise("logsumexp", shifted_exp(x), scaled,
@@ -175,7 +175,8 @@ struct LogTotalExp {
 
  private:
   Tensor shifted_exp(const Tensor& x) const {
-    return pointwise("logsumexp", x, shift, [](Real x, Real by) { return std::exp(x - by); });
+    return pointwise("logsumexp", x, shift,
+                     [](Real x, Real by) { return vector_math::exp(x - by); });
   }
 };
 

@@ -51,7 +51,7 @@ inline void store(Real* to, const Lanes& v, Index count = lanes) {
 inline Lanes log(const Lanes& v) {
   Real each[lanes];
   store(each, v);
-  for (Real& x : each) x = std::log(x);
+  for (Real& x : each) x = vector_math::log(x);
   return load(each);
 }
 

@@ -63,7 +63,8 @@ std::vector<Column> softmax(const Real* parameters, Index splines, Index bins) {
   for (const Column& c : p)
     for (Index i = 0; i < width; ++i) top[i] = c[i] > top[i] ? c[i] : top[i];
   for (Column& c : p)
-    for (Index i = 0; i < width; ++i) total[i] += c[i] = std::exp(static_cast<Real>(c[i] - top[i]));
+    for (Index i = 0; i < width; ++i)
+      total[i] += c[i] = vector_math::exp(static_cast<Real>(c[i] - top[i]));
   for (Column& c : p)
     for (Index i = 0; i < width; ++i) c[i] /= total[i];
   return p;
@@ -83,13 +84,13 @@ void fill_knots(const std::vector<Column>& p, double bound, double least, Real* 
   std::fill_n(knots, width, static_cast<Real>(bound));
 }
 
-// softplus(p) = max(p, 0) + log(1 + e^-|p|), and its slope.
+// softplus and its slope.
 void fill_slopes(Column p, double least, Real* slopes, Real* sigmoids) {
   const double shift = std::log(std::expm1(1 - least));
   for (Index i = 0; i < width; ++i) {
-    const double x = p[i] + shift, e = std::exp(-std::abs(x));
-    slopes[i] = static_cast<Real>(least + (x > 0 ? x : 0) + std::log1p(e));
-    sigmoids[i] = static_cast<Real>((x > 0 ? 1 : e) / (1 + e));
+    const double x = p[i] + shift;
+    slopes[i] = static_cast<Real>(least + vector_math::softplus(x));
+    sigmoids[i] = static_cast<Real>(vector_math::sigmoid(x));
   }
 }
 

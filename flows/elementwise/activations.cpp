@@ -61,10 +61,7 @@ Out SmoothLeakyReLU::forward(const Var& x, Pass&) const {
 Tensor SmoothLeakyReLU::inverse(const Tensor& z, Pass&) const {
   return invert_increasing(
       "smooth_leaky_relu", z, {alpha_, 1}, [a = alpha_](double x) -> ValueAndSlope {
-        const double e = std::exp(-std::abs(x));  // of the side that cannot overflow
-        const double softplus = std::max(x, 0.0) + std::log1p(e);
-        const double sigmoid = (x >= 0 ? 1 : e) / (1 + e);
-        return {a * x + (1 - a) * softplus, a + (1 - a) * sigmoid};
+        return {a * x + (1 - a) * vector_math::softplus(x), a + (1 - a) * vector_math::sigmoid(x)};
       });
 }
 
@@ -82,7 +79,7 @@ Tensor SmoothTanh::inverse(const Tensor& z, Pass&) const {
   const SlopeBounds bounds{beta_, alpha_ + beta_};
   return invert_increasing("smooth_tanh", z, bounds,
                            [a = alpha_, b = beta_](double x) -> ValueAndSlope {
-                             const double t = std::tanh(a * x);
+                             const double t = vector_math::tanh(a * x);
                              return {t + b * x, b + a * (1 - t * t)};
                            });
 }

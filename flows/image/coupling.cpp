@@ -65,8 +65,8 @@ std::array<Var, 2> affine(const Var& x, const Var& h) {
                    Real *z2 = to + at.second, *log_s = s + at.half;
                    std::copy_n(X.data() + at.first, pixels, to + at.first);
                    for (Index i = 0; i < pixels; ++i) {
-                     log_s[i] = log_scale_range * std::tanh(u[i] / log_scale_range);
-                     z2[i] = x2[i] * std::exp(log_s[i]) + t[i];
+                     log_s[i] = log_scale_range * vector_math::tanh(u[i] / log_scale_range);
+                     z2[i] = x2[i] * vector_math::exp(log_s[i]) + t[i];
                    }
                  });
   return record("affine_coupling", {Z, sum_examples(log_scale)},
@@ -81,7 +81,7 @@ std::array<Var, 2> affine(const Var& x, const Var& h) {
                     std::copy_n(g2, pixels, dt);
                     for (Index i = 0; i < pixels; ++i) {
                       const Real tanh = log_s[i] / log_scale_range;
-                      dx2[i] = g2[i] * std::exp(log_s[i]);
+                      dx2[i] = g2[i] * vector_math::exp(log_s[i]);
                       du[i] = (dx2[i] * x2[i] + g_logdet) * (1 - tanh * tanh);
                     }
                   });
@@ -95,7 +95,8 @@ Tensor undo_affine(const Tensor& z, const Tensor& h) {
     const Real *u = h.data() + at.h, *t = u + pixels, *z2 = z.data() + at.second;
     Real* x2 = to + at.second;
     for (Index i = 0; i < pixels; ++i)
-      x2[i] = (z2[i] - t[i]) * std::exp(-log_scale_range * std::tanh(u[i] / log_scale_range));
+      x2[i] = (z2[i] - t[i]) *
+              vector_math::exp(-log_scale_range * vector_math::tanh(u[i] / log_scale_range));
   });
   return x;
 }
