@@ -4,8 +4,10 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/lines.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
+#include "backflow/ops/softmax_lines.h"
 #include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -19,6 +21,14 @@ Tensor each_exp(const Tensor& x) {
 }
 Tensor each_log(const Tensor& x) {
   return pointwise(x, [](Real x) { return vector_math::log(x); });
+}
+
+// How many elements a line along the axis has, where lines fit ops/lines.h; else 0.
+Index line(const Shape& shape, int axis) {
+  axis = shape.axis("softmax", axis);
+  Index inner = 1;
+  for (int i = axis + 1; i < shape.rank(); ++i) inner *= shape[i];
+  return inner == 1 && shape.size() > 0 && shape[axis] <= longest_line ? shape[axis] : 0;
 }
 
 // ---- Lines ------------------------------------------------------------------------------------
@@ -50,8 +60,35 @@ void for_each_panel(const Lines& l, const Body& body) {
 
 enum class Direction { forwards, backwards };
 
+// y_i = x_0 + ... + x_i along `count` lines of n neighbours each. An addition waits for the one
+// before it: so several lines are walked along side by side.
+template <Index count>
+void run_along_lines(const Real* x, Index n, Direction direction, Real* y) {
+  double sums[count] = {};
+  for (Index step = 0; step < n; ++step) {
+    const Index j = direction == Direction::forwards ? step : n - 1 - step;
+    for (Index i = 0; i < count; ++i)
+      y[i * n + j] = static_cast<Real>(sums[i] += static_cast<double>(x[i * n + j]));
+  }
+}
+
+Tensor running_sum_of_lines(const Tensor& x, Index n, Direction direction) {
+  constexpr Index together = 4;
+  Tensor y = Tensor::empty(x.shape());
+  const Index grain = together * std::max<Index>(1, elements_per_chunk / (together * n));
+  parallel_for(x.size() / n, grain,
+               [=, p = x.data(), to = y.mutable_data()](Index line, Index end) {
+                 for (; line + together <= end; line += together)
+                   run_along_lines<together>(p + line * n, n, direction, to + line * n);
+                 for (; line < end; ++line)
+                   run_along_lines<1>(p + line * n, n, direction, to + line * n);
+               });
+  return y;
+}
+
 Tensor running_sum(const Tensor& x, int axis, Direction direction) {
   const Lines l(x.shape(), axis);
+  if (l.inner == 1 && x.size() > 0) return running_sum_of_lines(x, l.n, direction);
   Tensor y = Tensor::empty(x.shape());
   for_each_panel(l,
                  [&, p = x.data(), to = y.mutable_data()](Index outer, Index first, Index count) {
@@ -109,19 +146,24 @@ void check_index(const Shape& x, int axis, const Tensor& index) {
 Tensor softmax(const Tensor& x, int axis) {
   axis = x.shape().axis("softmax", axis);
   if (x.size() == 0) return x;
+  if (const Index n = line(x.shape(), axis)) return softmax_of_lines(x, n);
   const Tensor e = each_exp(below_largest(x, axis));
   return e / sum(e, {axis}, true);
 }
 
 Var softmax(const Var& x, int axis) {
   const Tensor y = softmax(x.value(), axis);
-  return record("softmax", y,
-                grad(x, [y, axis](const Tensor& g) { return y * (g - sum(g * y, {axis}, true)); }));
+  return record("softmax", y, grad(x, [y, axis](const Tensor& g) {
+                  if (const Index n = line(y.shape(), axis))
+                    return softmax_gradient_of_lines(y, g, n);
+                  return y * (g - sum(g * y, {axis}, true));
+                }));
 }
 
 Tensor log_softmax(const Tensor& x, int axis) {
   axis = x.shape().axis("log_softmax", axis);
   if (x.size() == 0) return x;
+  if (const Index n = line(x.shape(), axis)) return log_softmax_of_lines(x, n);
   const Tensor shifted = below_largest(x, axis);
   return shifted - each_log(sum(each_exp(shifted), {axis}, true));
 }
@@ -129,6 +171,8 @@ Tensor log_softmax(const Tensor& x, int axis) {
 Var log_softmax(const Var& x, int axis) {
   const Tensor y = log_softmax(x.value(), axis);
   return record("log_softmax", y, grad(x, [y, axis](const Tensor& g) {
+                  if (const Index n = line(y.shape(), axis))
+                    return log_softmax_gradient_of_lines(y, g, n);
                   return g - each_exp(y) * sum(g, {axis}, true);
                 }));
 }

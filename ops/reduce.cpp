@@ -9,8 +9,10 @@
 #include <limits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/lines.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
+#include "backflow/ops/softmax_lines.h"
 #include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -20,6 +22,15 @@ struct Reduction {
   Reduction(const char* op, const Shape& from, const std::vector<int>& axes);
 
   const Shape& shape(bool keep) const { return keep ? kept : dropped; }
+
+  // How many elements a line has, where each result is made of one that fits ops/lines.h; else 0.
+  Index line(const Shape& from) const {
+    int axis = 0;
+    while (axis < from.rank() && (!reduced[axis] || from[axis] == 1)) ++axis;
+    const bool to_the_end = std::all_of(reduced.begin() + axis, reduced.begin() + from.rank(),
+                                        [](bool is) { return is; });
+    return to_the_end && count > 1 && count <= longest_line ? count : 0;
+  }
 
   std::array<bool, Shape::max_rank> reduced{};
   Index count = 1;      // of elements behind each result
@@ -69,8 +80,17 @@ void fold_rows(const In* p, Index rows, Index stride, Index width, Out* result, 
   const auto take = [&](const In* from, Index count) {
     for (Index i = 0; i < count; ++i) acc[i] = combine(acc[i], static_cast<Acc>(from[i]));
   };
+  const auto take_four = [&](const In* a, Index step, Index count) {
+    const In *b = a + step, *c = b + step, *d = c + step;
+    for (Index i = 0; i < count; ++i) {
+      const Acc two = combine(combine(acc[i], static_cast<Acc>(a[i])), static_cast<Acc>(b[i]));
+      acc[i] = combine(combine(two, static_cast<Acc>(c[i])), static_cast<Acc>(d[i]));
+    }
+  };
   std::copy_n(p, lanes * width, acc);
   Index row = lanes;
+  for (; row + 4 * lanes <= rows; row += 4 * lanes)
+    take_four(p + row * stride, lanes * stride, lanes * width);
   for (; row + lanes <= rows; row += lanes) take(p + row * stride, lanes * width);
   take(p + row * stride, (rows - row) * width);
   for (lanes /= 2; lanes > 0; lanes /= 2)
@@ -78,9 +98,21 @@ void fold_rows(const In* p, Index rows, Index stride, Index width, Out* result, 
   std::copy_n(acc, width, result);
 }
 
+// fold_chunks of one chunk each, for an inner size of 1.
+template <class Acc, class In, class Out, class Combine>
+void fold_lines(const In* p, const Extent& x, Out* result, Combine combine) {
+  with_lanes(x.n, [&](auto lanes) {
+    parallel_for(x.outer, std::max<Index>(1, elements_per_chunk / x.n), [&](Index i, Index end) {
+      for (; i < end; ++i)
+        result[i] = static_cast<Out>(fold_line<lanes, Acc>(p + i * x.n, x.n, combine));
+    });
+  });
+}
+
 // Reduces every chunk of `rows` rows to one: (outer, n, inner) -> (outer, chunks, inner).
 template <class Acc, class In, class Out, class Combine>
 void fold_chunks(const In* p, const Extent& x, Index rows, Out* result, Combine combine) {
+  if (x.inner == 1 && x.n <= rows) return fold_lines<Acc>(p, x, result, combine);
   const Index width = std::min(x.inner, max_width);
   const Index blocks = (x.inner + width - 1) / width, chunks = (x.n + rows - 1) / rows;
   const Index elements_per_task = std::min(x.n, rows) * width;
@@ -128,15 +160,15 @@ Tensor fold(const Tensor& x, const Reduction& reduction, Combine combine) {
 }
 
 Tensor total(const Tensor& x, const Reduction& reduction) {
-  return fold<double>(x, reduction, [](double a, double b) { return a + b; });
+  return fold<double>(x, reduction, sum_of_two);
 }
 
-Tensor largest(const Tensor& x, const Reduction& reduction) {  // NaN beats every number
-  return fold<Real>(x, reduction, [](Real a, Real b) { return a >= b || a != a ? a : b; });
+Tensor largest(const Tensor& x, const Reduction& reduction) {
+  return fold<Real>(x, reduction, larger_or_nan);
 }
 
-Tensor smallest(const Tensor& x, const Reduction& reduction) {  // and here
-  return fold<Real>(x, reduction, [](Real a, Real b) { return a <= b || a != a ? a : b; });
+Tensor smallest(const Tensor& x, const Reduction& reduction) {
+  return fold<Real>(x, reduction, smaller_or_nan);
 }
 
 // An op whose value is one of the elements behind it: its gradient is shared among those that are
@@ -157,19 +189,29 @@ Var chosen_element(OpName op, const Var& x, const Tensor& chosen, const Reductio
 // from their sum: a large shift would round the logarithm away.
 struct LogTotalExp {
   LogTotalExp(const Tensor& x, const Reduction& reduction)
-      : shift(pointwise(largest(x, reduction),
-                        [](Real top) { return std::isinf(top) ? Real(0) : top; })),
-        scaled(total(shifted_exp(x), reduction)) {}
+      : line(reduction.line(x.shape())),
+        shift(Tensor::empty(reduction.kept)),
+        scaled(Tensor::empty(reduction.kept)) {
+    if (line) {
+      exp_totals_of_lines(x, line, shift.mutable_data(), scaled.mutable_data());
+    } else {
+      shift = pointwise(largest(x, reduction),
+                        [](Real top) { return std::isinf(top) ? Real(0) : top; });
+      scaled = total(shifted_exp(x), reduction);
+    }
+  }
 
   Tensor value() const {
     return pointwise("logsumexp", scaled, shift,
                      [](Real sum, Real by) { return vector_math::log(sum) + by; });
   }
-  Tensor softmax(const Tensor& x) const {
-    return pointwise("logsumexp", shifted_exp(x), scaled,
-                     [](Real e, Real total) { return total == 0 ? Real(0) : e / total; });
+  Tensor softmax_times(const Tensor& x, const Tensor& g) const {
+    if (line) return weighted_softmax_of_lines(x, line, shift.data(), scaled.data(), g.data());
+    return g * pointwise("logsumexp", shifted_exp(x), scaled,
+                         [](Real e, Real total) { return total == 0 ? Real(0) : e / total; });
   }
 
+  Index line;     // the elements of a line, or 0
   Tensor shift;   // the largest x, or 0 where that is infinite
   Tensor scaled;  // sum(e^(x - shift))
 
@@ -266,7 +308,7 @@ Var logsumexp(const Var& x, const std::vector<int>& axes, bool keep) {
   const LogTotalExp parts(X, reduction);
   return record("logsumexp", parts.value().reshape(reduction.shape(keep)),
                 grad(x, [X, parts, kept = reduction.kept](const Tensor& g) {
-                  return parts.softmax(X) * g.reshape(kept);
+                  return parts.softmax_times(X, g.reshape(kept));
                 }));
 }
 

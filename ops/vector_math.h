@@ -147,6 +147,12 @@ struct Exponential {
     return y * power_of_2<T>(half) * power_of_2<T>(twice_biased - half);
   }
 
+  // For n <= 0: by a factor that is normal, and one that is the same for all.
+  BACKFLOW_INLINE T at_most_1() const {
+    constexpr int digits = std::numeric_limits<T>::digits;
+    return y * power_of_2<T>(biased_n + digits) * (1 / T(Bits{1} << digits));
+  }
+
   T y;
   Bits biased_n;  // below bits that have no meaning
 };
@@ -197,9 +203,9 @@ BACKFLOW_INLINE T log_1_plus(T f) {
 // e^-|x|, which cannot overflow.
 template <class T>
 BACKFLOW_INLINE T exp_of_minus(T x) {
-  constexpr T least = Constants<T>::exp_least;
-  const T negative = -std::abs(x);
-  return Exponential<T>(negative < least ? least : negative).any();
+  constexpr T most = -Constants<T>::exp_least;
+  const T magnitude = std::abs(x);
+  return Exponential<T>(-(magnitude > most ? most : magnitude)).at_most_1();
 }
 
 // ---- The functions ----------------------------------------------------------------------------
@@ -247,7 +253,7 @@ BACKFLOW_INLINE T log1p(T x) {
 template <class T>
 BACKFLOW_INLINE T sigmoid(T x) {
   const T e = exp_of_minus(x), w = x < 0 ? e : T(1);
-  return multiply_add(-w, e / (1 + e), w);
+  return multiply_add(-(e / (1 + e)), w, w);
 }
 
 // log(1 + e^x) = max(x, 0) + log(1 + e^-|x|)
@@ -266,7 +272,7 @@ BACKFLOW_INLINE T tanh(T x) {
   const T num = small ? z * polynomial(z, C::tanh_p) : T(2);
   const T den = small ? polynomial(z, C::tanh_q) : e + 1;
   const T w = small ? a : T(1);
-  return std::copysign(multiply_add(-w, num / den, w), x);
+  return std::copysign(multiply_add(-(num / den), w, w), x);
 }
 
 #undef BACKFLOW_INLINE
