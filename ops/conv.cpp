@@ -20,6 +20,10 @@ ConvGeometry::ConvGeometry(const Shape& x, const Shape& w, const Conv2d& options
   Ho = rows / pad.stride + 1, Wo = columns / pad.stride + 1;
 }
 
+void expect_shape(const Shape& found, const Shape& expected, const char* what) {
+  if (!(found == expected)) fail("conv2d", what, " has the shape ", found, ", expected ", expected);
+}
+
 Tensor sum_over_groups(const Shape& shape, Index images,
                        const std::function<void(Index, Index, Real*)>& body) {
   Tensor total = Tensor::zeros(shape);
@@ -34,14 +38,17 @@ Tensor sum_over_groups(const Shape& shape, Index images,
   return total;
 }
 
-namespace {
+void add_bias_to_image(const Real* bias, Index channels, Index pixels, Real* y) {
+  for (Index c = 0; c < channels; ++c, y += pixels)
+    for (Index i = 0; i < pixels; ++i) y[i] += bias[c];
+}
 
-bool unfold_output(const ConvGeometry& g) { return g.O < g.C && g.can_flip() && !g.pointwise(); }
+namespace {
 
 Tensor add_bias(Tensor y, const Real* bias, const ConvGeometry& g) {
   parallel_for(g.B, images_at_once, [&, p = y.mutable_data()](Index image, Index end) {
-    for (Index plane = image * g.O; plane < end * g.O; ++plane)
-      for (Index i = 0; i < g.out_pixels(); ++i) p[plane * g.out_pixels() + i] += bias[plane % g.O];
+    for (; image < end; ++image)
+      add_bias_to_image(bias, g.O, g.out_pixels(), p + image * g.out_size());
   });
   return y;
 }
@@ -49,14 +56,10 @@ Tensor add_bias(Tensor y, const Real* bias, const ConvGeometry& g) {
 Tensor convolve(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   if (g.B * g.O * g.out_pixels() == 0) return Tensor::empty(g.output());
   if (g.direct()) return direct_conv(x, w, bias, g);
-  if (!unfold_output(g)) return unfolded_conv(x, w, bias, g);
+  if (!g.unfolds_output()) return unfolded_conv(x, w, bias, g);
   const Tensor flipped = flip_kernel(w);
   const ConvGeometry adjoint(g.output(), flipped.shape(), g.flipped());
   return add_bias(unfolded_input_gradient(x, flipped, g.output(), adjoint), bias, g);
-}
-
-void expect_shape(const Shape& found, const Shape& expected, const char* what) {
-  if (!(found == expected)) fail("conv2d", what, " has the shape ", found, ", expected ", expected);
 }
 
 }  // namespace
@@ -79,7 +82,7 @@ Tensor conv2d_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
   const ConvGeometry g(x, w.shape(), options);
   expect_shape(d.shape(), g.output(), "the gradient");
   if (x.size() == 0 || d.size() == 0) return Tensor::zeros(x);
-  if (g.direct() || unfold_output(g)) return conv2d(d, flip_kernel(w), g.flipped());
+  if (g.direct() || g.unfolds_output()) return conv2d(d, flip_kernel(w), g.flipped());
   return unfolded_input_gradient(d, w, x, g);
 }
 
@@ -89,7 +92,7 @@ Tensor conv2d_weight_gradient(const Tensor& d, const Tensor& x, const Shape& w,
   expect_shape(d.shape(), g.output(), "the gradient");
   if (d.size() == 0 || w.size() == 0) return Tensor::zeros(w);
   if (g.direct()) return direct_weight_gradient(d, x, g);
-  if (!unfold_output(g)) return unfolded_weight_gradient(d, x, g);
+  if (!g.unfolds_output()) return unfolded_weight_gradient(d, x, g);
   const ConvGeometry adjoint(d.shape(), {g.C, g.O, g.K, g.L}, g.flipped());
   return flip_kernel(unfolded_weight_gradient(x, d, adjoint));
 }
@@ -114,7 +117,7 @@ Var conv2d(const Var& x, const Var& w, const Conv2d& options) {
 static std::array<Tensor, 2> weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                       const Shape& w, const Conv2d& options) {
   const ConvGeometry g(x.shape(), w, options);
-  if (d.size() > 0 && w.size() > 0 && !g.direct() && !unfold_output(g))
+  if (d.size() > 0 && w.size() > 0 && !g.direct() && !g.unfolds_output())
     return unfolded_weight_and_bias_gradient(d, x, g);
   return {conv2d_weight_gradient(d, x, w, options), sum(d, {0, 2, 3})};
 }

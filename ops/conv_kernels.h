@@ -1,5 +1,5 @@
 // The two ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
-// Internal to conv2d: no header includes this.
+// Internal to conv2d and conv_net: no header includes this.
 #pragma once
 
 #include <array>
@@ -21,6 +21,8 @@ struct ConvGeometry {
   Index taps() const { return K * L; }
   Index in_pixels() const { return H * W; }
   Index out_pixels() const { return Ho * Wo; }
+  Index in_size() const { return C * in_pixels(); }  // of an image
+  Index out_size() const { return O * out_pixels(); }
   Shape output() const { return {B, O, Ho, Wo}; }
   bool can_flip() const {
     return pad.stride == 1 && std::max(pad.top, pad.bottom) < K &&
@@ -30,9 +32,14 @@ struct ConvGeometry {
     return {1, K - 1 - pad.top, L - 1 - pad.left, K - 1 - pad.bottom, L - 1 - pad.right};
   }
   bool direct() const { return can_flip() && Ho == H && Wo == W && C * O <= 512; }
+  // Unfolding copies each input pixel once per tap: then the output, which has fewer.
+  bool unfolds_output() const { return !direct() && O < C && can_flip() && !pointwise(); }
   // Copies nothing for a kernel of one tap.
   bool pointwise() const { return taps() == 1 && pad.stride == 1 && Ho == H && Wo == W; }
 };
+
+// Fails, for conv2d, unless the shapes agree.
+void expect_shape(const Shape& found, const Shape& expected, const char* what);
 
 // ---- conv_direct.cpp: few channels, outputs as large as the inputs ------------------------------
 
@@ -49,6 +56,14 @@ Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeom
 std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                         const ConvGeometry& g);
 
+// The same for one image at a time, on the calling thread; w is (O, C K L). An image's gradient of
+// the parameters is added to those of the images before it; that of the first one overwrites.
+void conv_image(const Real* x, const Real* w, const Real* bias, const ConvGeometry& g, Real* y);
+void conv_image_input_gradient(const Real* d, const Real* w, const ConvGeometry& g, Real* dx);
+void add_image_weight_gradient(const Real* d, const Real* x, const ConvGeometry& g, bool first,
+                               Real* dw);
+void add_image_bias_gradient(const Real* d, const ConvGeometry& g, bool first, Real* db);
+
 // ---- For both: groups of images are the tasks, cut by shape alone -------------------------------
 
 constexpr Index images_at_once = 4;  // in a chunk of a cheap walk over images
@@ -56,5 +71,7 @@ constexpr Index images_at_once = 4;  // in a chunk of a cheap walk over images
 // Adds up one tensor per eighth of the images, in order: body(first image, count, sum) fills each.
 Tensor sum_over_groups(const Shape& shape, Index images,
                        const std::function<void(Index, Index, Real*)>& body);
+
+void add_bias_to_image(const Real* bias, Index channels, Index pixels, Real* y);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

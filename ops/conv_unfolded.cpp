@@ -47,12 +47,13 @@ void fold(const Real* columns, const ConvGeometry& g, Real* x) {
       });
 }
 
-class Unfolded {
+// What unfold() makes of an image, or the image itself for a kernel of one tap.
+class Columns {
  public:
-  explicit Unfolded(const ConvGeometry& g)
+  explicit Columns(const ConvGeometry& g)
       : g_(g), columns_(g.pointwise() ? 0 : rows() * pixels()) {}
 
-  MatrixView operator()(const Real* x) {
+  MatrixView of(const Real* x) {
     if (g_.pointwise()) return matrix(x, rows(), pixels());
     unfold(x, g_, columns_.data());
     return matrix(columns_.data(), rows(), pixels());
@@ -70,18 +71,37 @@ class Unfolded {
   Workspace columns_;
 };
 
+MatrixView weights(const Real* w, const ConvGeometry& g) { return matrix(w, g.O, g.C * g.taps()); }
+
+MatrixView output(const Real* y, const ConvGeometry& g) { return matrix(y, g.O, g.out_pixels()); }
+
 }  // namespace
+
+void conv_image(const Real* x, const Real* w, const Real* bias, const ConvGeometry& g, Real* y) {
+  for (Index o = 0; o < g.O; ++o) std::fill_n(y + o * g.out_pixels(), g.out_pixels(), bias[o]);
+  product(y, g.out_pixels(), 1, weights(w, g), Columns(g).of(x));
+}
+
+void conv_image_input_gradient(const Real* d, const Real* w, const ConvGeometry& g, Real* dx) {
+  Columns(g).fold_product(transposed(weights(w, g)), output(d, g), dx);
+}
+
+void add_image_weight_gradient(const Real* d, const Real* x, const ConvGeometry& g, bool first,
+                               Real* dw) {
+  product(dw, g.C * g.taps(), first ? 0 : 1, output(d, g), transposed(Columns(g).of(x)));
+}
+
+void add_image_bias_gradient(const Real* d, const ConvGeometry& g, bool first, Real* db) {
+  if (first) std::fill_n(db, g.O, Real(0));
+  for (Index o = 0; o < g.O; ++o, d += g.out_pixels())
+    db[o] += static_cast<Real>(sum_in_lanes(g.out_pixels(), [=](Index p) { return d[p]; }));
+}
 
 Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   Tensor y = Tensor::empty(g.output());
-  const MatrixView W = matrix(w.data(), g.O, g.C * g.taps());
-  parallel_for(g.B, images_at_once, [&, out = y.mutable_data()](Index image, Index end) {
-    Unfolded columns(g);
-    for (; image < end; ++image) {
-      Real* to = out + image * g.O * g.out_pixels();
-      for (Index o = 0; o < g.O; ++o) std::fill_n(to + o * g.out_pixels(), g.out_pixels(), bias[o]);
-      product(to, g.out_pixels(), 1, W, columns(x.data() + image * g.C * g.in_pixels()));
-    }
+  parallel_for(g.B, images_at_once, [&, to = y.mutable_data()](Index image, Index end) {
+    for (; image < end; ++image)
+      conv_image(x.data() + image * g.in_size(), w.data(), bias, g, to + image * g.out_size());
   });
   return y;
 }
@@ -89,29 +109,19 @@ Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const C
 Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
                                const ConvGeometry& g) {
   Tensor dx = Tensor::empty(x);
-  const MatrixView W = matrix(w.data(), g.O, g.C * g.taps());
   parallel_for(g.B, images_at_once, [&, to = dx.mutable_data()](Index image, Index end) {
-    Unfolded columns(g);
     for (; image < end; ++image)
-      columns.fold_product(transposed(W),
-                           matrix(d.data() + image * g.O * g.out_pixels(), g.O, g.out_pixels()),
-                           to + image * g.C * g.in_pixels());
+      conv_image_input_gradient(d.data() + image * g.out_size(), w.data(), g,
+                                to + image * g.in_size());
   });
   return dx;
 }
 
-// Adds the gradient of (O, C K L) weights for some images; `first` overwrites.
-static void add_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g,
-                                Unfolded& columns, Index image, bool first, Real* dw) {
-  product(dw, g.C * g.taps(), first ? 0 : 1,
-          matrix(d.data() + image * g.O * g.out_pixels(), g.O, g.out_pixels()),
-          transposed(columns(x.data() + image * g.C * g.in_pixels())));
-}
-
 Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
   const auto part = [&](Index image, Index count, Real* dw) {
-    Unfolded columns(g);
-    for (Index i = 0; i < count; ++i) add_weight_gradient(d, x, g, columns, image + i, i == 0, dw);
+    for (Index i = 0; i < count; ++i)
+      add_image_weight_gradient(d.data() + (image + i) * g.out_size(),
+                                x.data() + (image + i) * g.in_size(), g, i == 0, dw);
   };
   return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, part);
 }
@@ -120,14 +130,10 @@ std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const T
                                                         const ConvGeometry& g) {
   const Index weights = g.O * g.C * g.taps();
   const auto part = [&](Index image, Index count, Real* sums) {
-    Unfolded columns(g);
-    std::fill_n(sums + weights, g.O, Real(0));
     for (Index i = 0; i < count; ++i) {
-      add_weight_gradient(d, x, g, columns, image + i, i == 0, sums);
-      const Real* plane = d.data() + (image + i) * g.O * g.out_pixels();
-      for (Index o = 0; o < g.O; ++o, plane += g.out_pixels())
-        sums[weights + o] +=
-            static_cast<Real>(sum_in_lanes(g.out_pixels(), [=](Index p) { return plane[p]; }));
+      const Real* from = d.data() + (image + i) * g.out_size();
+      add_image_weight_gradient(from, x.data() + (image + i) * g.in_size(), g, i == 0, sums);
+      add_image_bias_gradient(from, g, i == 0, sums + weights);
     }
   };
   const Tensor both = sum_over_groups({weights + g.O}, g.B, part);

@@ -4,7 +4,7 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/flows/density.h"
-#include "backflow/ops/conv.h"
+#include "backflow/ops/conv_net.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
@@ -114,10 +114,11 @@ CouplingNet::CouplingNet(Index channels, Index width, const Random& random)
       logs_(add_parameter("4.logs", Tensor::zeros({channels}))) {}
 
 Var CouplingNet::operator()(const Var& x) const {
-  const Var h0 = relu(conv2d(x, weight0_, bias0_, Conv2d::padded(1)));
-  const Var h2 = relu(conv2d(h0, weight2_, bias2_));
   const Var scale = exp(logs_factor * logs_);  // of each output channel
-  return conv2d(h2, weight4_ * reshape(scale, {-1, 1, 1, 1}), bias4_ * scale, Conv2d::padded(1));
+  return conv_net(x,
+                  {{weight0_, bias0_, Conv2d::padded(1)},
+                   {weight2_, bias2_},
+                   {weight4_ * reshape(scale, {-1, 1, 1, 1}), bias4_ * scale, Conv2d::padded(1)}});
 }
 
 Coupling::Coupling(Index channels, Index width, const Random& random)
