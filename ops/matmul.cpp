@@ -4,6 +4,7 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/blas.h"
+#include "backflow/ops/workspace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -29,14 +30,6 @@ MatrixView all_in_one(const Operand<Tensor>& x) {
 
 Operand<Tensor> flipped(const Operand<Tensor>& x) { return {x.value, !x.is_transposed}; }
 
-// Tiles at most 200 wide keep OpenBLAS within 3% of its rate on whole matrices; an even number of
-// equal ones keeps two threads busy to the end. Small products are not worth a second thread.
-Index tile_width(Index length, double flop) {
-  if (flop < 1e6 || length <= 200) return std::max<Index>(1, length);
-  const Index pairs = (length + 399) / 400;
-  return (length + 2 * pairs - 1) / (2 * pairs);
-}
-
 Shape product_shape(const Operand<Tensor>& a, const Operand<Tensor>& b) {
   const Shape &p = a.value.shape(), &q = b.value.shape();
   const auto mark = [](bool is_transposed) { return is_transposed ? "^T" : ""; };
@@ -53,46 +46,108 @@ Shape product_shape(const Operand<Tensor>& a, const Operand<Tensor>& b) {
   return {A.rows, B.columns};
 }
 
-double flop_of(const MatrixView& A, const MatrixView& B) {
-  return 2.0 * static_cast<double>(A.rows) * static_cast<double>(B.columns) *
-         static_cast<double>(A.columns);
+// How a product is cut, by its shape alone: into tiles of so many rows and columns, or, where that
+// would be a single tile, into products of pieces of the inner axis, which are added up.
+struct Cut {
+  Index m, n, k;                           // of the product
+  Index rows = m, columns = n, inner = k;  // of a part of it
+
+  Index parts_across() const { return (n + columns - 1) / columns; }
+  Index tiles() const { return (m + rows - 1) / rows * parts_across(); }
+  Index pieces() const { return (k + inner - 1) / inner; }
+  bool is_whole() const { return rows == m && columns == n && inner == k; }
+  double flop() const {
+    return 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  }
+};
+
+// Equal parts but for the last, of whole vectors.
+Index part_of(Index length, Index parts) {
+  constexpr Index vector = 8;
+  const Index equal = (length + parts - 1) / parts;
+  return parts == 1 ? length : (equal + vector - 1) / vector * vector;
 }
 
-// y = beta * y + A B in tiles.
-void multiply(Real* y, Real beta, const MatrixView& A, const MatrixView& B) {
-  const Index m = A.rows, n = B.columns;
-  if (A.columns == 0 && beta == 0) std::fill_n(y, m * n, Real(0));
-  if (m == 0 || n == 0 || A.columns == 0) return;
-  const double flop = flop_of(A, B);
-  if (m > n) {
-    parallel_for(m, tile_width(m, flop), [&](Index i, Index end) {
-      MatrixView rows = A;
-      rows.data = A.from_row(i);
-      rows.rows = end - i;
-      product(y + i * n, n, beta, rows, B);
-    });
-  } else {
-    parallel_for(n, tile_width(n, flop), [&](Index j, Index end) {
-      MatrixView columns = B;
-      columns.data = B.from_column(j);
-      columns.columns = end - j;
-      product(y + j, n, beta, A, columns);
-    });
+// Each tile packs its rows of A and its columns of B, so OpenBLAS comes within 6% of its rate on
+// whole matrices where a tile is 256 on one side and 512 on the other. An even number of them keeps
+// two threads busy to the end, four parts of the longer side give four something to do. Small
+// products are not worth a second thread.
+Cut cut_of(const MatrixView& A, const MatrixView& B) {
+  Cut cut{A.rows, B.columns, A.columns};
+  const Index longer = std::max(cut.m, cut.n), shorter = std::min(cut.m, cut.n);
+  if (cut.flop() < 1e6) return cut;
+  if (longer > 200) {
+    const Index parts = longer <= 400 ? 2 : std::max<Index>(4, 2 * ((longer + 511) / 512));
+    const Index along = part_of(longer, parts), across = part_of(shorter, (shorter + 511) / 512);
+    cut.rows = cut.m > cut.n ? along : across;
+    cut.columns = cut.m > cut.n ? across : along;
+  } else if (cut.flop() >= 2e6 && cut.k >= 1024) {
+    cut.inner = part_of(cut.k, 2 * std::min<Index>(8, cut.k / 1024));
+  }
+  return cut;
+}
+
+MatrixView row_range(MatrixView x, Index begin, Index count) {
+  x.data = x.from_row(begin);
+  x.rows = count;
+  return x;
+}
+MatrixView column_range(MatrixView x, Index begin, Index count) {
+  x.data = x.from_column(begin);
+  x.columns = count;
+  return x;
+}
+
+void multiply_in_tiles(Real* y, Real beta, const MatrixView& A, const MatrixView& B,
+                       const Cut& cut) {
+  parallel_for(cut.tiles(), 1, [&](Index tile, Index end) {
+    for (; tile < end; ++tile) {
+      const Index i = tile / cut.parts_across() * cut.rows;
+      const Index j = tile % cut.parts_across() * cut.columns;
+      product(y + i * cut.n + j, cut.n, beta, row_range(A, i, std::min(cut.rows, cut.m - i)),
+              column_range(B, j, std::min(cut.columns, cut.n - j)));
+    }
+  });
+}
+
+// The first piece goes where the sum is to be, the others beside it; then they are added in order.
+void multiply_in_pieces(Real* y, Real beta, const MatrixView& A, const MatrixView& B,
+                        const Cut& cut) {
+  const Index size = cut.m * cut.n, pieces = cut.pieces();
+  const Workspace others((pieces - 1) * size);
+  parallel_for(pieces, 1, [&](Index piece, Index end) {
+    for (; piece < end; ++piece) {
+      const Index begin = piece * cut.inner, count = std::min(cut.inner, cut.k - begin);
+      product(piece == 0 ? y : others.data() + (piece - 1) * size, cut.n, piece == 0 ? beta : 0,
+              column_range(A, begin, count), row_range(B, begin, count));
+    }
+  });
+  for (Index piece = 1; piece < pieces; ++piece) {
+    const Real* const other = others.data() + (piece - 1) * size;
+    for (Index i = 0; i < size; ++i) y[i] += other[i];
   }
 }
 
-// Each product of a batch. Matrices that are cut into tiles follow one another, smaller ones are
-// shared among the threads, as many at a time as pay for waking one.
+// y = beta * y + A B.
+void multiply(Real* y, Real beta, const MatrixView& A, const MatrixView& B) {
+  const Cut cut = cut_of(A, B);
+  if (cut.k == 0 && beta == 0) std::fill_n(y, cut.m * cut.n, Real(0));
+  if (cut.m == 0 || cut.n == 0 || cut.k == 0) return;
+  (cut.pieces() > 1 ? multiply_in_pieces : multiply_in_tiles)(y, beta, A, B, cut);
+}
+
+// Each product of a batch. Matrices that are cut follow one another, smaller ones are shared among
+// the threads, as many at a time as pay for waking one.
 void multiply_each(Real* y, Real beta, const Operand<Tensor>& a, const Operand<Tensor>& b,
                    Index count) {
   const MatrixView A = view(a), B = view(b);
-  const Index size = A.rows * B.columns, longest = std::max(A.rows, B.columns);
+  const Index size = A.rows * B.columns;
   const auto multiply_some = [&](Index i, Index end) {
     for (; i < end; ++i) multiply(y + i * size, beta, view(a, i), view(b, i));
   };
-  const double flop = flop_of(A, B);
-  if (tile_width(longest, flop) < longest) return multiply_some(0, count);
-  parallel_for(count, 1 + static_cast<Index>(1e5 / (1 + flop)), multiply_some);
+  const Cut cut = cut_of(A, B);
+  if (!cut.is_whole()) return multiply_some(0, count);
+  parallel_for(count, 1 + static_cast<Index>(1e5 / (1 + cut.flop())), multiply_some);
 }
 
 // sum = beta * sum + a_0 b_0 + a_1 b_1 + ...: the gradient of a matrix that met a whole batch. It

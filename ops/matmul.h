@@ -1,7 +1,8 @@
 // Matrix products in all transpose modes: matmul(a, b), matmul(a, transposed(b)), ...
 //
-// OpenBLAS computes on one thread; large products are cut into tiles, by their shape alone, that
-// run on our pool. So the bits do not depend on the number of threads.
+// OpenBLAS computes on one thread; large products are cut into tiles, or along their inner axis if
+// that is long, by their shape alone, and the parts run on our pool. So the bits do not depend on
+// the number of threads.
 #pragma once
 
 #include "backflow/engine/record.h"

@@ -7,9 +7,11 @@ learning rate is as tiny, for only the time counts.
 
     apps/bench/peer_torch.py selfnorm_fc_mnist --threads 2 --steps 50
 
-With --tuned it is run as an expert would: channels last, and freed memory kept. Needs Debian's
-python3-torch and libopenblas0. apps/bench/compare.sh runs both beside snf, the tuned one with the
-OpenMP build of OpenBLAS, which shares PyTorch's threads instead of fighting them for the cores.
+With --tuned it is run as an expert would: channels last, and freed memory kept; --fused and
+--compile add what PyTorch 2 has, Adam in one pass and torch.compile. Needs PyTorch 1.13 or later
+and nothing else; --about says which it is. apps/bench/compare.sh runs all beside snf, Debian's
+PyTorch tuned with the OpenMP build of OpenBLAS, which shares PyTorch's threads instead of fighting
+them for the cores.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import ctypes
 import functools
 import json
 import math
+import re
 import statistics
 import sys
 import time
@@ -479,9 +482,9 @@ class Model(nn.Module):
         return (256 * (torch.sigmoid(x) - self.a) / (1 - 2 * self.a)).floor()
 
 
-def training_step(model, optimizer, pixels):
+def training_step(model, loss_of, optimizer, pixels):
     optimizer.zero_grad(set_to_none=True)
-    loss = model.loss(pixels)
+    loss = loss_of(pixels)
     loss.backward()
     for layer in model.self_normalizing:
         layer.adapt_weight()
@@ -507,25 +510,43 @@ def sampling_ms(model):
     return statistics.median_high(ms)
 
 
+def loaded_openblas():
+    """The libraries of this process that are an OpenBLAS, as ctypes has them."""
+    torch.ones(2, 2) @ torch.ones(2, 2)
+    with open("/proc/self/maps") as maps:
+        paths = {line.split(maxsplit=5)[-1].strip() for line in maps}
+    blas = [ctypes.CDLL(path) for path in sorted(paths) if re.search(r"/lib[^/]*blas[^/]*\.so", path)]
+    return [library for library in blas if hasattr(library, "openblas_get_corename")]
+
+
 def prepare_process(threads):
     """The threads. If tuned, no freed tensor goes back to the kernel, for clearing new pages costs
     more than the arithmetic. (PyTorch's tuning guide takes another malloc for the same reason.)"""
     torch.set_num_threads(threads)
-    ctypes.CDLL("libopenblas.so.0").openblas_set_num_threads(threads)  # torch does not tell it
+    for openblas in loaded_openblas():
+        openblas.openblas_set_num_threads(threads)  # torch does not tell it
     if tuned:
         libc, trim_threshold, mmap_max = ctypes.CDLL(None), -1, -4  # names as in malloc.h
         libc.mallopt(trim_threshold, -1)
         libc.mallopt(mmap_max, 0)
 
 
-def bench(experiment, threads, steps, batch_size):
+def adam(parameters, fused):
+    return torch.optim.Adam(parameters, lr=1e-7, **({"fused": True} if fused else {}))
+
+
+def bench(experiment, threads, steps, batch_size, fused=False, compiled=False):
     prepare_process(threads)
     torch.manual_seed(0)
     model = Model(experiment)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-7)
+    optimizer = adam(model.parameters(), fused)
+    loss_of = torch.compile(model.loss) if compiled else model.loss
     pixels = (256 * torch.rand(batch_size, 1, 28, 28)).floor()
     uncounted = 2 if experiment == "selfnorm_glow_mnist" else 3
-    ms = [milliseconds(training_step, model, optimizer, pixels) for _ in range(uncounted + steps)]
+    if compiled:
+        uncounted += 2  # ActNorm takes another way in the first: that is compiled, too
+    step = functools.partial(training_step, model, loss_of, optimizer, pixels)
+    ms = [milliseconds(step) for _ in range(uncounted + steps)]
     ms = ms[uncounted:]
     return {
         "experiment": experiment,
@@ -533,10 +554,50 @@ def bench(experiment, threads, steps, batch_size):
         "batch_size": batch_size,
         "steps": steps,
         "tuned": tuned,
+        "fused": fused,
+        "compiled": compiled,
         "parameters": sum(p.numel() for p in model.parameters()),
         "ms_per_step": {"min": min(ms), "median": statistics.median_high(ms), "max": max(ms)},
         "sampling_100_ms": sampling_ms(model) if model.self_normalizing else None,
     }
+
+
+# ---- Which PyTorch this is ------------------------------------------------------------------
+
+
+def works(attempt):
+    try:
+        attempt()
+        return True
+    except Exception:  # whatever an older or smaller PyTorch answers
+        return False
+
+
+def take_fused_step():
+    parameter = nn.Parameter(torch.ones(3))
+    parameter.grad = torch.ones(3)
+    adam([parameter], fused=True).step()
+
+
+def libraries():
+    """What multiplies and convolves, in words."""
+    found, config = [], torch.__config__.show()
+    for openblas in loaded_openblas():
+        openblas.openblas_get_config.restype = ctypes.c_char_p
+        openblas.openblas_get_corename.restype = ctypes.c_char_p
+        version = openblas.openblas_get_config().split()[1].decode()
+        found.append(f"OpenBLAS {version} with its {openblas.openblas_get_corename().decode()} kernels")
+    for name, pattern in (("MKL", r"Math Kernel Library Version (\S+)"), ("oneDNN", r"MKL-DNN v(\S+)"),
+                          ("its own kernels for", r"CPU capability usage: (\S+)")):
+        match = re.search(pattern, config)
+        if match:
+            found.append(f"{name} {match[1]}")
+    return ", ".join(dict.fromkeys(found)) or "libraries that it does not name"
+
+
+def about():
+    return {"torch": torch.__version__, "libraries": libraries(), "fused": works(take_fused_step),
+            "compile": works(lambda: torch.compile(torch.exp)(torch.ones(3)))}
 
 
 def fail(message):
@@ -554,19 +615,28 @@ def main():
     known = "known: " + ", ".join(EXPERIMENTS)
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], epilog=known)
     parser.error = fail
-    parser.add_argument("experiment", metavar="EXPERIMENT")
+    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?")
     number = {"type": positive, "metavar": "N"}
     parser.add_argument("--threads", default=2, help="default: 2", **number)
     parser.add_argument("--steps", default=50, help="timed steps; default: 50", **number)
     parser.add_argument("--batch-size", default=100, help="images per step; default: 100", **number)
     parser.add_argument("--tuned", action="store_true", help="channels last, memory is kept")
+    parser.add_argument("--fused", action="store_true", help="Adam in one pass over the parameters")
+    parser.add_argument("--compile", action="store_true", help="the loss by torch.compile")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--about", action="store_true", help="print which PyTorch this is, as JSON")
     options = parser.parse_args()
+    if options.about:
+        print(json.dumps(about()))
+        return
+    if options.experiment is None:
+        fail(f"expected an experiment; {known}")
     if options.experiment not in EXPERIMENTS:
         fail(f"there is no '{options.experiment}'; {known}")
     global tuned
     tuned = options.tuned
-    report = bench(options.experiment, options.threads, options.steps, options.batch_size)
+    report = bench(options.experiment, options.threads, options.steps, options.batch_size,
+                   options.fused, options.compile)
     if options.json:
         print(json.dumps(report))
         return

@@ -24,6 +24,8 @@ struct Sizes {
 const std::vector<Sizes> small_sizes = {{1, 1, 1}, {3, 5, 7},  {1, 17, 9},  {9, 17, 1},
                                         {8, 1, 3}, {1, 50, 1}, {33, 9, 65}, {199, 3, 201}};
 const std::vector<Sizes> large_sizes = {{401, 40, 33}, {33, 40, 401}, {203, 13, 203}};
+// Between both, or along the inner axis, whose last piece is shorter.
+const std::vector<Sizes> cut_sizes = {{600, 3, 530}, {530, 3, 600}, {64, 2101, 33}, {7, 9001, 20}};
 const std::vector<Sizes> vector_sizes = {{801, 625, 1}, {1, 625, 801}};
 const std::vector<Sizes> empty_sizes = {{0, 3, 5}, {3, 5, 0}, {3, 0, 5}, {0, 3, 0},
                                         {0, 0, 5}, {3, 0, 0}, {0, 0, 0}, {401, 0, 401}};
@@ -86,7 +88,7 @@ GradcheckReport check_gradients(const Operand<Tensor>& a, const Operand<Tensor>&
 }
 
 TEST(Matmul, ValuesAreThoseOfThreeLoops) {
-  for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, empty_sizes})
+  for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, cut_sizes, empty_sizes})
     for_each_mode(sizes, [](const auto& a, const auto& b) {
       EXPECT_TRUE(is_sum(matmul(a, b), 0, Tensor(), a, b));
     });
@@ -128,15 +130,16 @@ TEST(Matmul, OfEmptyOperandsHasGradientsOfZeros) {
 }
 
 TEST(Matmul, HasTheSameBitsOnAnyNumberOfThreads) {
-  for_each_mode({{401, 40, 33}, {33, 40, 401}, {801, 625, 1}, {100, 784, 784}},
-                [](const auto& a, const auto& b) {
-                  const Tensor before = normal({rows(a), columns(b)}, 3);
-                  expect_same_bits_on_any_threads([&] {
-                    Tensor sum = before;
-                    matmul_into(sum, 1, a, b);
-                    return std::vector{matmul(a, b), sum};
-                  });
-                });
+  const std::vector<Sizes> more = {{801, 625, 1}, {100, 784, 784}};
+  for (const auto& sizes : {large_sizes, cut_sizes, more})
+    for_each_mode(sizes, [](const auto& a, const auto& b) {
+      const Tensor before = normal({rows(a), columns(b)}, 3);
+      expect_same_bits_on_any_threads([&] {
+        Tensor sum = before;
+        matmul_into(sum, 1, a, b);
+        return std::vector{matmul(a, b), sum};
+      });
+    });
 }
 
 TEST(Matmul, NaNOfAnOperandFillsItsRowOrColumnOnly) {
@@ -214,7 +217,7 @@ TEST(Matmul, OperandsThatAreNoMatricesAreNamed) {
 // ---- Into a place that exists ---------------------------------------------------------------
 
 TEST(MatmulInto, AddsToWhatIsThere) {
-  for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, empty_sizes})
+  for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, cut_sizes, empty_sizes})
     for_each_mode(sizes, [](const auto& a, const auto& b) {
       const Tensor before = normal({rows(a), columns(b)}, 3);
       Tensor y = before;  // shares its buffer with `before`, which must keep its values
@@ -224,7 +227,7 @@ TEST(MatmulInto, AddsToWhatIsThere) {
 }
 
 TEST(MatmulInto, WithBetaZeroNothingOfTheOldValuesLeaksThrough) {
-  for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, empty_sizes})
+  for (const auto& sizes : {small_sizes, large_sizes, vector_sizes, cut_sizes, empty_sizes})
     for_each_mode(sizes, [](const auto& a, const auto& b) {
       Tensor y = Tensor::full({rows(a), columns(b)}, nan);
       matmul_into(y, 0, a, b);
