@@ -119,7 +119,7 @@ std::string batch_script(const std::vector<Point>& points) {
   };
   return plot_style("Time of a training step against the images in its batch") +
          text("set ylabel 'ms per training step, %d threads'\n", threads()) +
-         R"(set key outside right center
+         R"(set key outside right center width -5
 set logscale xy
 set xtics (25, 50, 100, 200, 400, 800)
 set format y '%g'
@@ -139,9 +139,9 @@ std::string threads_script(const std::vector<Point>& points) {
   };
   const double most = static_cast<double>(points.back().at);
   return plot_style("How much faster a training step is on more threads") +
-         text("set xrange [0.95:%g]\nset yrange [0.8:%g]\n", most + 0.05, most * 1.1) +
+         text("set xrange [0.95:%g]\nset yrange [0:%g]\n", most + 0.05, most * 1.1) +
          R"(set ylabel 'time on one thread over that time, batch of 100'
-set key outside right center
+set key outside right center width -5
 set xtics 1
 set lmargin 11
 set xlabel 'threads' offset 0,-0.3
