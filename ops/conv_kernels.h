@@ -1,4 +1,4 @@
-// The two ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
+// The three ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
 // Internal to conv2d and conv_net: no header includes this.
 #pragma once
 
@@ -36,6 +36,8 @@ struct ConvGeometry {
   bool unfolds_output() const { return !direct() && O < C && can_flip() && !pointwise(); }
   // Copies nothing for a kernel of one tap.
   bool pointwise() const { return taps() == 1 && pad.stride == 1 && Ho == H && Wo == W; }
+  // Whether a product per row of the kernel is large enough to run at full rate.
+  bool unfolds_rows() const { return pad.stride == 1 && K > 1 && C * L >= 160; }
 };
 
 // Fails, for conv2d, unless the shapes agree.
@@ -64,7 +66,13 @@ void add_image_weight_gradient(const Real* d, const Real* x, const ConvGeometry&
                                Real* dw);
 void add_image_bias_gradient(const Real* d, const ConvGeometry& g, bool first, Real* db);
 
-// ---- For both: groups of images are the tasks, cut by shape alone -------------------------------
+// ---- conv_rows.cpp: the same with fewer copies, for unfolds_rows() -----------------------------
+
+Tensor rows_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
+Tensor rows_input_gradient(const Tensor& d, const Tensor& w, const Shape& x, const ConvGeometry& g);
+Tensor rows_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
+
+// ---- For all: groups of images are the tasks, cut by shape alone -------------------------------
 
 constexpr Index images_at_once = 4;  // in a chunk of a cheap walk over images
 

@@ -168,6 +168,7 @@ Var conv_net(const Var& x, const std::vector<ConvLayer>& layers) {
     by_image = by_image && !g.direct() && shape.size() > 0 && w.size() > 0 &&
                !(g.unfolds_output() && stages.size() + 1 < layers.size());
     stages.emplace_back(g, w.value(), b.value());
+    by_image = by_image && !stages.back().g.unfolds_rows();  // that is not for single images
     inputs.insert(inputs.end(), {w, b});
   }
   if (!by_image) return of_ops(x, layers);

@@ -4,6 +4,7 @@
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/conv_kernels.h"
 #include "backflow/ops/matmul.h"
+#include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
 #include "backflow/ops/workspace.h"
 
@@ -98,6 +99,7 @@ void add_image_bias_gradient(const Real* d, const ConvGeometry& g, bool first, R
 }
 
 Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
+  if (g.unfolds_rows()) return rows_conv(x, w, bias, g);
   Tensor y = Tensor::empty(g.output());
   parallel_for(g.B, images_at_once, [&, to = y.mutable_data()](Index image, Index end) {
     for (; image < end; ++image)
@@ -108,6 +110,7 @@ Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const C
 
 Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
                                const ConvGeometry& g) {
+  if (g.unfolds_rows()) return rows_input_gradient(d, w, x, g);
   Tensor dx = Tensor::empty(x);
   parallel_for(g.B, images_at_once, [&, to = dx.mutable_data()](Index image, Index end) {
     for (; image < end; ++image)
@@ -118,6 +121,7 @@ Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
 }
 
 Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
+  if (g.unfolds_rows()) return rows_weight_gradient(d, x, g);
   const auto part = [&](Index image, Index count, Real* dw) {
     for (Index i = 0; i < count; ++i)
       add_image_weight_gradient(d.data() + (image + i) * g.out_size(),
@@ -128,6 +132,7 @@ Tensor unfolded_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeom
 
 std::array<Tensor, 2> unfolded_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                         const ConvGeometry& g) {
+  if (g.unfolds_rows()) return {rows_weight_gradient(d, x, g), sum(d, {0, 2, 3})};
   const Index weights = g.O * g.C * g.taps();
   const auto part = [&](Index image, Index count, Real* sums) {
     for (Index i = 0; i < count; ++i) {

@@ -114,18 +114,17 @@ std::string lines(const std::vector<Point>& points, Height height, Title title) 
 std::string batch_script(const std::vector<Point>& points) {
   const auto height = [](const Point&, const Point& point) { return point.median_ms(); };
   const auto title = [](const Subject& subject, const std::vector<Point>& own) {
-    return text("%s: %.2g ms, %.2g of 800", subject.title, own.front().median_ms(),
-                own.back().median_ms());
+    const double fewest = own.front().median_ms(), most = own.back().median_ms();
+    return text("%s: %.3g to %.3g ms", subject.title, fewest, most);
   };
   return plot_style("Time of a training step against the images in its batch") +
          text("set ylabel 'ms per training step, %d threads'\n", threads()) +
-         R"(set key top left width -4
+         R"(set key outside right center width -5
 set logscale xy
 set xtics (25, 50, 100, 200, 400, 800)
 set format y '%g'
 set xrange [22:900]
 set lmargin 11
-set rmargin 4
 set xlabel 'images in a batch' offset 0,-0.3
 )" + lines(points, height, title) +
          "\n";
@@ -140,15 +139,14 @@ std::string threads_script(const std::vector<Point>& points) {
   };
   const double most = static_cast<double>(points.back().at);
   return plot_style("How much faster a training step is on more threads") +
-         text("set xrange [0.95:%g]\nset yrange [0.8:%g]\n", most + 0.05, most * 1.1) +
+         text("set xrange [0.95:%g]\nset yrange [0:%g]\n", most + 0.05, most * 1.1) +
          R"(set ylabel 'time on one thread over that time, batch of 100'
-set key top left width -4
+set key outside right center width -5
 set xtics 1
 set lmargin 11
-set rmargin 4
 set xlabel 'threads' offset 0,-0.3
 )" + lines(points, height, title) +
-         ", x with lines linewidth 1 dashtype 2 linecolor '#999999' title 'all of them'\n";
+         ", x with lines linewidth 1 dashtype 2 linecolor '#999999' title 'ideal'\n";
 }
 
 int usage() {

@@ -41,6 +41,7 @@ const std::vector<Case> by_image = {
 const std::vector<Case> by_ops = {
     {"few channels", {5, 2, 5, 6}, {{8, 2, 3, 3}, {8, 8, 1, 1}, {4, 8, 3, 3}}, {same, {}, same}},
     {"few channels at the end", {5, 3, 4, 4}, {{200, 3, 3, 3}, {2, 200, 1, 1}}, {same, {}}},
+    {"products per row of the kernel", {3, 55, 4, 4}, {{60, 55, 3, 3}}, {same}},
     {"an adjoint in between",
      {9, 3, 4, 4},
      {{200, 3, 3, 3}, {20, 200, 3, 3}, {40, 20, 3, 3}},

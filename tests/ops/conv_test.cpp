@@ -37,10 +37,18 @@ const std::vector<Case> unfolded_cases = {{{3, 2, 5, 6}, {4, 2, 3, 3}, {}},
                                           {{9, 40, 3, 4}, {41, 40, 1, 1}, {}},
                                           {{2, 40, 3, 4}, {20, 40, 1, 1}, {}},
                                           {{2, 2, 3, 3}, {3, 2, 1, 1}, Conv2d::padded(2)}};
+// A product per row of the kernel, of the input or of the output.
+const std::vector<Case> rows_cases = {{{9, 55, 4, 5}, {57, 55, 3, 3}, Conv2d::padded(1)},
+                                      {{2, 60, 5, 4}, {54, 60, 3, 3}, Conv2d::padded(1)},
+                                      {{2, 32, 6, 5}, {33, 32, 2, 5}, {1, 0, 2, 1, 3}},
+                                      {{2, 54, 2, 3}, {55, 54, 3, 3}, Conv2d::padded(4)},
+                                      {{2, 54, 5, 6}, {30, 54, 3, 3}, {}},
+                                      {{3, 160, 5, 1}, {161, 160, 4, 1}, {1, 2, 0, 1, 0}}};
 
 std::vector<Case> all_cases() {
   std::vector<Case> all = direct_cases;
-  all.insert(all.end(), unfolded_cases.begin(), unfolded_cases.end());
+  for (const auto& cases : {unfolded_cases, rows_cases})
+    all.insert(all.end(), cases.begin(), cases.end());
   return all;
 }
 
