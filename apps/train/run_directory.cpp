@@ -104,7 +104,7 @@ bool RunLock::is_of_the_file() const {
 // later than its parent hears of its end: it may have been starting a child, which has the lock
 // open as well until it becomes another program.
 static bool is_held(int descriptor) {
-  constexpr auto patience = std::chrono::milliseconds(1000), pause = std::chrono::milliseconds(20);
+  constexpr auto patience = std::chrono::milliseconds(500), pause = std::chrono::milliseconds(20);
   for (auto waited = pause; flock(descriptor, LOCK_EX | LOCK_NB) != 0; waited += pause) {
     if (errno != EWOULDBLOCK) return false;  // a file system without locks
     if (waited > patience) return true;

@@ -107,7 +107,7 @@ TEST(TwoRuns, InOneDirectoryDoNotMeet) {
     elsewhere = snf("train selfnorm_fc_mnist --out other --epochs 1 --limit-batches 1");
     return true;
   };
-  const Finished first = snf(long_epochs + "--epochs 2", {.signal = SIGTERM, .when = meanwhile});
+  const Finished first = snf(long_epochs + "--epochs 60", {.signal = SIGTERM, .when = meanwhile});
   EXPECT_EQ(first.code, 128 + SIGTERM);
   ASSERT_TRUE(holder.ends_with('\n'));
   holder.pop_back();
@@ -120,7 +120,9 @@ TEST(TwoRuns, InOneDirectoryDoNotMeet) {
   }
   expect_success(elsewhere);
   EXPECT_FALSE(fs::exists(snf / "run/lock"));
-  expect_success(snf(train + "--resume --epochs 1"));
+  const auto locked = [&](const std::string&) { return fs::exists(snf / "run/lock"); };
+  EXPECT_EQ(snf(train + "--resume --epochs 60", {.signal = SIGTERM, .when = locked}).code,
+            128 + SIGTERM);
 }
 
 TEST(TwoRuns, ALockThatAKilledProcessLeftKeepsNobodyOut) {
