@@ -15,7 +15,9 @@ const fs::path old_run =
 
 constexpr bool in_double = sizeof(Real) == sizeof(double);
 constexpr double nll_tolerance = in_double ? 1e-10 : 1e-5;  // relative
-constexpr double tensor_tolerance = in_double ? 1e-9 : 1e-4;
+// In float, training makes the last digit of an exp or tanh into the fourth of a moment. The old
+// program took these functions from another library.
+constexpr double tensor_tolerance = in_double ? 1e-9 : 1e-3;
 
 // Pixels of a linear congruential generator, and no other: an old run checks that they are its.
 void write_old_images(const Snf& snf) {
