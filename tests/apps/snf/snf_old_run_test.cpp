@@ -15,9 +15,9 @@ const fs::path old_run =
 
 constexpr bool in_double = sizeof(Real) == sizeof(double);
 constexpr double nll_tolerance = in_double ? 1e-10 : 1e-5;  // relative
-// In float, training makes the last digit of an exp or tanh into the fourth of a moment. The old
-// program took these functions from another library.
-constexpr double tensor_tolerance = in_double ? 1e-9 : 1e-3;
+// The old program took exp and tanh from another library. Training amplifies their last digits by
+// 27,000, as double shows, where the tensors differ by 6e-12: in float that is 2e-3 of a moment.
+constexpr double tensor_tolerance = in_double ? 1e-9 : 5e-3;
 
 // Pixels of a linear congruential generator, and no other: an old run checks that they are its.
 void write_old_images(const Snf& snf) {
