@@ -36,7 +36,7 @@ constexpr Subject subjects[] = {
     {"exact_cnn_mnist", "exact conv", "#e69f00", "6"},
     {"emerging_cnn_mnist", "emerging", "#cc79a7", "9"},
     {"exponential_cnn_mnist", "conv-exp", "#56b4e9", "11"},
-    {"geco_selfnorm_glow_mnist", "SNF Glow, GECO", "#555555", "13"},
+    {"geco_selfnorm_glow_mnist", "GECO Glow", "#555555", "13"},
 };
 
 enum class Axis { batch, threads };

@@ -64,11 +64,10 @@ struct Crossover {
 Crossover find_crossover(const Curve& exact, const Curve& self_normalizing);
 
 // Why fully connected layers cross. A self-normalizing step has six products of 2 B D^2 flop; an
-// exact one is half of that, and an LU and an inverse of 2 D^3 flop in double. If a flop of these
+// exact one is half of that, and the inverse of its matrix of 2 D^3 flop. If a flop of the inverse
 // has the price p of one of the products, the two take as long at D = 3 B / p.
 double fc_crossover_at(double price, Index batch_size);
-inline constexpr double price_of_double = sizeof(double) / sizeof(Real);
-// That price as measured, of two points of the same D. Not positive where noise hides the LU.
+// That price as measured, of two points of the same D. Not positive where noise hides the inverse.
 double lu_price(const TimedPoint& exact, const TimedPoint& self_normalizing, Index batch_size);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

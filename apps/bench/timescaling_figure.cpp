@@ -173,15 +173,16 @@ MeasuredPrice price_at(double D, const Curve& points, Index batch_size) {
 }
 
 void print_why_fc(const Curve& points, Index batch_size) {
-  const double expected = fc_crossover_at(price_of_double, batch_size);
+  // The products have all threads, the inverse of a single layer one.
+  const double expected = fc_crossover_at(threads(), batch_size);
   const MeasuredPrice there = price_at(expected, points, batch_size);
   const MeasuredPrice last = price_at(points.back().D(), points, batch_size);
   std::printf(
       "    An exact step is half a self-normalizing one, three of its six products of 2 B D^2\n"
-      "    flop, and an LU and an inverse of 2 D^3 flop in double. If a flop of these costs p of\n"
-      "    the products', the steps take as long at D = 3 B / p: at %.0f if p is %g, as of peak\n"
-      "    rates. Here the LU has one thread and the products %d, and p is %.1f at D = %.0f",
-      expected, price_of_double, threads(), there.price, there.D);
+      "    flop, and the inverse of its matrix of 2 D^3 flop. If a flop of that costs p of the\n"
+      "    products', the steps take as long at D = 3 B / p: at %.0f if p is %d, the number of\n"
+      "    threads, of which the inverse has one. Here p is %.1f at D = %.0f",
+      expected, threads(), there.price, there.D);
   if (last.D > there.D) std::printf(" and %.1f at %.0f", last.price, last.D);
   std::printf(".\n");
 }
@@ -192,7 +193,7 @@ void print_why_conv(const Curve& points) {
   std::printf(
       "    An exact step is half a self-normalizing one, three of its six convolutions of 18 B D\n"
       "    flop, and the LU of a banded matrix and its gradient, of flop in proportion to\n"
-      "    H W^3 = D^2 / 4, in double and on one thread: at D = %.0f, %.0f%% of the step.\n",
+      "    H W^3 = D^2 / 4, on one thread: at D = %.0f, %.0f%% of the step.\n",
       points.back().D(), 100 * (1 - other / (2 * exact)));
 }
 
@@ -213,7 +214,7 @@ Json as_json(const TimescalingOptions& options, const Curve& points, const Files
     crossovers[name_of(kind)] = {{"D", found.D ? Json(*found.D) : Json()},
                                  {"faster", name_of(found.faster)}};
   }
-  const double expected = fc_crossover_at(price_of_double, options.batch_size);
+  const double expected = fc_crossover_at(threads(), options.batch_size);
   crossovers["fc"]["expected_D"] = expected;
   crossovers["fc"]["measured_lu_price"] = price_at(expected, points, options.batch_size).price;
   return {{"threads", threads()},
