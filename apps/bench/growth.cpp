@@ -119,7 +119,7 @@ std::string batch_script(const std::vector<Point>& points) {
   };
   return plot_style("Time of a training step against the images in its batch") +
          text("set ylabel 'ms per training step, %d threads'\n", threads()) +
-         R"(set key outside right center width -5
+         R"(set key outside right center width -1
 set logscale xy
 set xtics (25, 50, 100, 200, 400, 800)
 set format y '%g'
@@ -141,7 +141,7 @@ std::string threads_script(const std::vector<Point>& points) {
   return plot_style("How much faster a training step is on more threads") +
          text("set xrange [0.95:%g]\nset yrange [0:%g]\n", most + 0.05, most * 1.1) +
          R"(set ylabel 'time on one thread over that time, batch of 100'
-set key outside right center width -5
+set key outside right center width -1
 set xtics 1
 set lmargin 11
 set xlabel 'threads' offset 0,-0.3
