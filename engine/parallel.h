@@ -67,7 +67,7 @@ void for_each_element(Index n, const F& f) {
 // an order that depends on n alone.
 template <Index lanes = 16, class Term>
 double sum_in_lanes(Index n, const Term& term) {
-  double sums[lanes] = {}, total = 0;
+  double sums[static_cast<std::size_t>(lanes)] = {}, total = 0;
   Index i = 0;
   for (; i + lanes <= n; i += lanes)
     for (Index k = 0; k < lanes; ++k) sums[k] += static_cast<double>(term(i + k));

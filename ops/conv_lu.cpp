@@ -82,7 +82,7 @@ Blocking blocking_of(int height, int row, int pad) {
 //         | B Q |                                | -S'^-1 B D^-1                S'^-1        |
 //
 // What is kept of the step is D^-1 in the place of D, R, and -B D^-1 in the place of B.
-// Its memory is a std::vector where the factors are kept and Scratch where they are not.
+// Its memory is a std::vector where the factors are kept and PooledMemory where they are not.
 template <class Number, class Memory>
 struct BandedFactors {
   Shape kernel;
@@ -180,7 +180,7 @@ template <class Number, class Memory>
 Tensor BandedFactors<Number, Memory>::logdet_gradient() const {
   // T^-1, within the band of T.
   const int m = blocking.m;
-  const Scratch<Number> inverse(blocking.size()), work(std::size_t(m) * m * blocking.reach);
+  const PooledMemory<Number> inverse(blocking.size()), work(std::size_t(m) * m * blocking.reach);
   for (int k = blocking.blocks - 1; k >= 0; --k)
     inverse_window(blocking.of_inverse(inverse.data(), k), window(k), exchanges_of(k), work.data());
 
@@ -195,7 +195,7 @@ template <class Number, class Memory>
 void BandedFactors<Number, Memory>::solve(const Columns<Number>& x) const {
   const int m = blocking.m;
   const auto rows = [&](int k, int count) { return x.part(k * m, 0, count, x.columns); };
-  const Scratch<Number> scratch(std::size_t(m) * x.columns);
+  const PooledMemory<Number> scratch(std::size_t(m) * x.columns);
   const Columns<Number> moved{scratch.data(), m, x.columns, m};
   for (int k = 0; k < blocking.blocks; ++k) {
     const Window<Number> a = window(k);
@@ -273,7 +273,7 @@ LogAbsDet conv_logabsdet_in_real(const Tensor& w, Index height, Index width) {
   check(w, height, width);
   {
     const FlushSubnormals flush;
-    const BandedFactors<Real, Scratch<Real>> factors(w, height, width);
+    const BandedFactors<Real, PooledMemory<Real>> factors(w, height, width);
     if (factors.zero_pivot == 0) {
       LogAbsDet found{factors.log_abs_det, factors.logdet_gradient()};
       if (found.finite()) return found;

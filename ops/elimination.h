@@ -28,9 +28,9 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // Pooled memory for numbers of either type, uninitialised: a fresh page costs more to fault in than
 // the elimination of small panels costs.
 template <class T>
-class Scratch {
+class PooledMemory {
  public:
-  explicit Scratch(std::size_t count)
+  explicit PooledMemory(std::size_t count)
       : memory_(static_cast<Index>((count * sizeof(T) + sizeof(Real) - 1) / sizeof(Real))) {}
   T* data() const { return reinterpret_cast<T*>(memory_.data()); }
 
@@ -82,7 +82,7 @@ class Elimination {
              const Columns<T>& others);
   Columns<T> take(const Columns<T>& a);
 
-  Scratch<T> taken_;  // a matrix that take() has moved away
+  PooledMemory<T> taken_;  // a matrix that take() has moved away
   double log_abs_det_ = 0;
 };
 

@@ -1,4 +1,6 @@
 // Elementary functions for the bodies of loops: exp, log, log1p, tanh, sigmoid and softplus.
+// Internal to the library's sources: no public header includes this one, whose meaning depends on
+// the processor.
 //
 // They are inline, without branches and without calls, in float and in double: the compiler turns a
 // plain loop over them into vector instructions, those of the build's -march. The standard ones are
