@@ -1,42 +1,8 @@
 #include "backflow/ops/pointwise.h"
 
-#include <limits>
-
 #include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-
-// The last axes merge into one row while both operands go on through memory with the same step, 1
-// or, where they repeat, 0.
-BroadcastPlan::BroadcastPlan(const char* op, const Shape& a, const Shape& b)
-    : shape(broadcast(op, a, b)) {
-  const Strides full_a = broadcast_strides(a, shape), full_b = broadcast_strides(b, shape);
-  int axis = shape.rank() - 1;
-  while (axis >= 0 && shape[axis] == 1) --axis;
-  if (axis >= 0) step_a = full_a[axis] ? 1 : 0, step_b = full_b[axis] ? 1 : 0;
-  for (; axis >= 0; --axis) {
-    const bool contiguous = full_a[axis] == step_a * inner && full_b[axis] == step_b * inner;
-    if (!contiguous && shape[axis] != 1) break;
-    inner *= shape[axis];
-  }
-  for (int i = 0; i <= axis; ++i) {
-    outer_.push_back(shape[i]);
-    strides_a_[i] = full_a[i];
-    strides_b_[i] = full_b[i];
-  }
-  rows = outer_.size();
-}
-
-BroadcastPlan::Offsets BroadcastPlan::offsets(Index row) const {
-  Offsets at{0, 0};
-  for (int i = outer_.rank() - 1; i >= 0; --i) {
-    const Index index = i > 0 ? row % outer_[i] : row;  // a division costs as much as a short row
-    if (i > 0) row /= outer_[i];
-    at.a += index * strides_a_[i];
-    at.b += index * strides_b_[i];
-  }
-  return at;
-}
 
 Tensor operator+(const Tensor& a, const Tensor& b) {
   return pointwise("add", a, b, [](Real a, Real b) { return a + b; });
@@ -117,50 +83,6 @@ Var abs(const Var& x) {
       "abs", x, [](Real x) { return std::abs(x); }, from_input([](Real x, Real g) {
         return x < 0 ? -g : x == 0 ? Real(0) : g;
       }));
-}
-
-// ---- Powers -----------------------------------------------------------------------------------
-
-// Those that need no std::pow, a call for one element at a time. Floats are multiplied in double,
-// and rounded once.
-static constexpr auto itself = [](Real x) { return x; };
-static constexpr auto second_power = [](Real x) { return x * x; };
-static constexpr auto third_power = [](Real x) {
-  const double d = x;
-  return static_cast<Real>(d * d * d);
-};
-static constexpr auto fourth_power = [](Real x) {
-  const double square = static_cast<double>(x) * x;
-  return static_cast<Real>(square * square);
-};
-static constexpr auto reciprocal = [](Real x) { return 1 / x; };
-static constexpr auto reciprocal_square = [](Real x) {
-  const double r = 1 / static_cast<double>(x);
-  return static_cast<Real>(r * r);
-};
-// As std::pow has it, (-0)^(1/2) is 0, and (-inf)^(1/2) is inf.
-static constexpr auto root = [](Real x) {
-  constexpr Real inf = std::numeric_limits<Real>::infinity();
-  return x == -inf ? inf : std::sqrt(x) + Real(0);
-};
-static constexpr auto reciprocal_root = [](Real x) { return 1 / root(x); };
-
-template <class F, class G>
-static Var power(const Var& x, Real n, F nth, G one_less) {
-  return pointwise("pow", x, nth,
-                   from_input([n, one_less](Real x, Real g) { return g * n * one_less(x); }));
-}
-
-Var pow(const Var& x, double exponent) {
-  const Real n = exponent;
-  if (n == -1) return power(x, n, reciprocal, reciprocal_square);
-  if (n == Real(0.5)) return power(x, n, root, reciprocal_root);
-  if (n == 2) return power(x, n, second_power, itself);
-  if (n == 3) return power(x, n, third_power, second_power);
-  if (n == 4) return power(x, n, fourth_power, third_power);
-  return pointwise(
-      "pow", x, [n](Real x) { return std::pow(x, n); },
-      from_input([n](Real x, Real g) { return n == 0 ? Real(0) : g * n * std::pow(x, n - 1); }));
 }
 
 // ---- From exponentials ------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 // The README's examples, as they stand there. (tests/strangers/run.sh builds its program, and
-// tests/apps/snf/readme_commands_test.cpp runs its commands.)
+// tests/apps/snf/snf_experiments_test.cpp runs its commands.)
 #include <gtest/gtest.h>
 
 #include "backflow/engine/backward.h"

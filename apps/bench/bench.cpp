@@ -24,6 +24,7 @@ class LayerProducts {
       : w_(Random(1).normal(largest.w)), x_(Random(2).normal(with_batch(largest.x, batch))) {}
 
   void run() {
+    if (flop() == 0) return;
     if (w_.rank() == 2) {
       const Tensor z = matmul(x_, transposed(w_));
       matmul(z, w_);
@@ -36,7 +37,8 @@ class LayerProducts {
       conv2d_weight_gradient(z, x_, w_.shape(), padded);
     }
   }
-  double flop() const {
+  double flop() const {  // 0 for a model without products
+    if (w_.rank() == 0) return 0;
     const Index places = w_.rank() == 2 ? x_.size(0) : x_.size() / x_.size(1);
     return 3 * 2.0 * places * w_.size();
   }
@@ -147,7 +149,8 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
   report.peak_bytes = memory_use().peak_bytes - beside;
   std::sort(report.step_ms.begin(), report.step_ms.end());
   report.necessary_flop = necessary.flop(config.batch_size);
-  report.product_ms = report.necessary_flop * products_ms / products.flop();
+  if (report.necessary_flop > 0)
+    report.product_ms = report.necessary_flop * products_ms / products.flop();
   report.optimizer_ms = pass_ms;
   report.square_gflops = square_product_gflops();
   return report;

@@ -33,7 +33,7 @@ struct BenchReport {
   double floor_ms() const { return product_ms + optimizer_ms; }
   // In 1e9 flop per second: of the necessary products over the whole step, and of the products.
   double step_gflops() const { return necessary_flop / median_ms() / 1e6; }
-  double product_gflops() const { return necessary_flop / product_ms / 1e6; }
+  double product_gflops() const { return product_ms > 0 ? necessary_flop / product_ms / 1e6 : 0; }
 };
 
 // Trains on random images for `steps` steps, after some that are not counted. The floor is timed

@@ -124,6 +124,7 @@ std::string model_description(const Config& c) {
 bool is_papers_model(const Config& config) {
   for (const Experiment& experiment : experiments()) {
     if (experiment.config.experiment != config.experiment) continue;
+    if (experiment.paper.empty()) return false;
     return std::all_of(model_fields.begin(), model_fields.end(), [&](const char* key) {
       return field_as_text(config, key) == field_as_text(experiment.config, key);
     });
