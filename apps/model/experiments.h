@@ -9,7 +9,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 struct Experiment {
-  std::string paper;  // the paper's converged test NLL, as printed there; "": not in it
+  std::string paper;                // its converged test NLL, as printed there; "": none
   std::optional<double> paper_nll;  // the same in nats per image, where it is a single number
   Config config;                    // its defaults; config.experiment is its name
 };
