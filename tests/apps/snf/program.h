@@ -2,9 +2,6 @@
 // directory of its own where data/mnist holds a few small images.
 #pragma once
 
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,12 +12,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/ops/random.h"
 #include "backflow/tests/apps/data/idx_files.h"
 #include "backflow/tests/apps/files/scratch.h"
+#include "backflow/tests/apps/pseudo_terminal.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -49,43 +48,26 @@ struct Conditions {
 // An unnamed file, or a terminal, that the program writes to.
 class Screen {
  public:
-  explicit Screen(bool terminal, unsigned short columns = 0) : terminal_(terminal) {
-    if (!terminal) {
-      file_.reset(std::tmpfile());
-      return;
-    }
-    master_ = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
-    grantpt(master_);
-    unlockpt(master_);
-    fcntl(master_, F_SETFL, O_NONBLOCK);
-    const winsize size{.ws_row = 0, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
-    ioctl(master_, TIOCSWINSZ, &size);
-    file_.reset(std::fopen(ptsname(master_), "r+"));
-  }
-  ~Screen() {
-    if (terminal_) close(master_);
-  }
-  Screen(const Screen&) = delete;
-  Screen& operator=(const Screen&) = delete;
+  Screen() : file_(std::tmpfile()) {}
+  explicit Screen(unsigned short columns) : terminal_(columns) {}
 
-  int descriptor() const { return fileno(file_.get()); }
-  const std::string& text() {  // so far
+  int descriptor() const { return file_ ? fileno(file_.get()) : terminal_->descriptor(); }
+  const std::string& so_far() {
+    if (!file_) return text_ += terminal_->come();
     char block[4096];
-    const auto more = [&] {
-      return terminal_ ? read(master_, block, sizeof block)
-                       : pread(descriptor(), block, sizeof block, static_cast<off_t>(text_.size()));
-    };
-    for (ssize_t size; (size = more()) > 0;) text_.append(block, static_cast<std::size_t>(size));
+    for (ssize_t size;
+         (size = pread(descriptor(), block, sizeof block, static_cast<off_t>(text_.size()))) > 0;)
+      text_.append(block, static_cast<std::size_t>(size));
     return text_;
   }
+  const std::string& at_the_end() { return file_ ? so_far() : text_ += terminal_->written(); }
 
  private:
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
-  bool terminal_;
-  int master_ = -1;
   std::unique_ptr<std::FILE, Close> file_;
+  std::optional<PseudoTerminal> terminal_;
   std::string text_;
 };
 
@@ -154,7 +136,8 @@ class Snf {
 };
 
 inline Finished Snf::run(Words words, const Conditions& conditions) const {
-  Screen out(false), err(conditions.terminal, conditions.columns);
+  Screen out;
+  Screen err = conditions.terminal ? Screen(conditions.columns) : Screen();
   std::string path = "PATH=" + conditions.path;
   std::string for_sanitizers = "ASAN_OPTIONS=allocator_may_return_null=1";
   std::vector<char*> arguments, environment{path.data(), for_sanitizers.data(), nullptr};
@@ -176,14 +159,14 @@ inline Finished Snf::run(Words words, const Conditions& conditions) const {
   bool sent = conditions.signal == 0;
   int status = 0;
   while (waitpid(child, &status, WNOHANG) == 0) {
-    err.text();  // a terminal that nobody reads is soon full
-    if (!sent && conditions.when(out.text())) sent = kill(child, conditions.signal) == 0;
+    err.so_far();  // a terminal that nobody reads is soon full
+    if (!sent && conditions.when(out.so_far())) sent = kill(child, conditions.signal) == 0;
     if (Clock::now() > deadline) kill(child, SIGKILL);
     std::this_thread::sleep_for(std::chrono::microseconds(200));
   }
   EXPECT_LT(Clock::now(), deadline) << "it hangs";
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.text(),
-          without_warnings(err.text())};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), out.at_the_end(),
+          without_warnings(err.at_the_end())};
 }
 
 inline void expect_words(const std::string& text, const Words& words) {

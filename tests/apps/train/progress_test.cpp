@@ -1,51 +1,37 @@
 #include "backflow/apps/train/progress.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <thread>
 
+#include "backflow/tests/apps/pseudo_terminal.h"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// Stderr is a terminal while it lives.
+// Stderr is this terminal while it lives.
 class Terminal {
  public:
-  explicit Terminal(unsigned short columns = 0)
-      : master_(posix_openpt(O_RDWR | O_NOCTTY)), before_(dup(STDERR_FILENO)) {
-    grantpt(master_);
-    unlockpt(master_);
-    const int screen = open(ptsname(master_), O_RDWR | O_NOCTTY);
-    EXPECT_GE(screen, 0);
+  explicit Terminal(unsigned short columns = 0) : terminal_(columns), before_(dup(STDERR_FILENO)) {
     std::fflush(stderr);
-    dup2(screen, STDERR_FILENO);
-    close(screen);
-    fcntl(master_, F_SETFL, O_NONBLOCK);
-    set_columns(columns);
+    dup2(terminal_.descriptor(), STDERR_FILENO);
   }
   ~Terminal() {
     std::fflush(stderr);
     dup2(before_, STDERR_FILENO);
     close(before_);
-    close(master_);
   }
-  void set_columns(unsigned short columns) {  // 0: unknown
-    const winsize size{.ws_row = 0, .ws_col = columns, .ws_xpixel = 0, .ws_ypixel = 0};
-    ioctl(master_, TIOCSWINSZ, &size);
-  }
+  void set_columns(unsigned short columns) { terminal_.set_columns(columns); }
   std::string shown() {  // since the last call
     std::fflush(stderr);
-    char text[4096];
-    const ssize_t size = read(master_, text, sizeof text);
-    return size > 0 ? std::string(text, size) : "";
+    return terminal_.written();
   }
 
  private:
-  int master_, before_;
+  PseudoTerminal terminal_;
+  int before_;
 };
 
 void wait_for(int milliseconds) {
