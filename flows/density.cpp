@@ -1,20 +1,13 @@
 #include "backflow/flows/density.h"
 
-#include <cmath>
-#include <numbers>
+#include <algorithm>
 
 #include "backflow/ops/pointwise.h"
-#include "backflow/ops/reduce.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 Tensor Latents::draw(const Shape& shape) {
   return random.at_epoch(drawn++).normal(shape) * temperature;
-}
-
-Var StandardNormal::log_prob(const Var& z) const {
-  const double D = static_cast<double>(z.size()) / std::max<Index>(1, z.size(0));
-  return -0.5 * sum_examples(square(z)) - 0.5 * D * std::log(2 * std::numbers::pi);
 }
 
 Tensor Density::log_prob(const Tensor& x, Pass pass) const {
@@ -49,6 +42,7 @@ class BegunStep {
 }  // namespace
 
 Var Density::objective(const Var& x, Pass& pass) const {
+  check_context("density", flow_.context(), pass, x.size(0));
   const BegunStep begun(flow_, x.value(), pass);
   const Out out = flow_.forward(x, pass);
   return base_.log_prob(out.z) + out.logdet;
@@ -58,9 +52,11 @@ Encoded Density::forward(const Tensor& x, Pass pass) const {
   const NoGrad no_grad;
   pass.mode = Mode::exact;
   pass.factored_out.clear();
+  check_context("density", flow_.context(), pass, x.size(0));
   const Out out = flow_.forward(x, pass);
   Tensor logdet = out.logdet.value();
-  for (const Tensor& left : pass.factored_out) logdet = logdet - base_.log_prob(left).value();
+  for (const Tensor& left : pass.factored_out)
+    logdet = logdet - standard_normal().log_prob(left).value();
   return {out.z.value(), std::move(pass.factored_out), logdet};
 }
 
@@ -69,12 +65,12 @@ void Density::check_bijection(const char* where) const {
     fail(where, reason, "; Flow::inverse() and Density::sample() give x alone");
 }
 
-Decoded Density::inverse(const Tensor& z, std::vector<Tensor> factored_out) const {
+Decoded Density::inverse(const Tensor& z, std::vector<Tensor> factored_out, Pass pass) const {
   check_bijection("inverse");
   if (z.rank() != latent_.rank() + 1 ||
       !std::equal(latent_.begin(), latent_.end(), z.shape().begin() + 1))
     fail("inverse", "a batch of latents of shape ", latent_, " expected, the shape is ", z.shape());
-  Pass pass;
+  check_context("density", flow_.context(), pass, z.size(0));
   pass.inverse = Inverse::exact;
   const std::size_t given = factored_out.size();
   pass.factored_out = std::move(factored_out);
@@ -82,22 +78,51 @@ Decoded Density::inverse(const Tensor& z, std::vector<Tensor> factored_out) cons
   if (!pass.factored_out.empty())
     fail("inverse", given, " tensors factored out were given, but the flow takes ",
          given - pass.factored_out.size());
-  return {x, -forward(x).logdet};
+  return {x, -forward(x, pass).logdet};
 }
 
-Sample Density::sample_and_log_prob(Index n, const Random& random, double temperature) const {
-  check_bijection("sample_and_log_prob");
-  Pass pass;
-  pass.inverse = Inverse::exact;
-  const Tensor x = sample(n, random, temperature, pass);
-  return {x, log_prob(x)};
-}
-
-Tensor Density::sample(Index n, const Random& random, double temperature, Pass pass) const {
+Shape Density::batch_of(Index n) const {
   Shape shape{n};
   for (Index size : latent_) shape.push_back(size);
-  pass.latents = Latents{random, temperature};
-  return flow_.inverse(pass.latents->draw(shape), pass);
+  return shape;
+}
+
+// The base's numbers are those of `random` at epoch 0, and what split priors draw those of the
+// next.
+Tensor Density::sample(Index n, const Random& random, double temperature, Pass pass) const {
+  check_context("density", flow_.context(), pass, n);
+  pass.latents = Latents{random, temperature, 1};
+  return flow_.inverse(base_.sample(batch_of(n), random.at_epoch(0), temperature), pass);
+}
+
+Sample Density::sample_and_log_prob(Index n, const Random& random, double temperature,
+                                    Pass pass) const {
+  check_bijection("sample_and_log_prob");
+  pass.inverse = Inverse::exact;
+  const Tensor x = sample(n, random, temperature, pass);
+  return {x, log_prob(x, pass)};
+}
+
+RecordedSample Density::recorded_sample_and_log_prob(Index n, const Random& random,
+                                                     Pass& pass) const {
+  check_bijection("recorded_sample_and_log_prob");
+  check_context("density", flow_.context(), pass, n);
+  const Var z = base_.sample(batch_of(n), random.at_epoch(0));
+  const auto [x, logdet] = flow_.inverse_recorded(z, pass);
+  return {x, base_.log_prob(z) - logdet};
+}
+
+std::vector<NamedParameter> Density::parameters() const {
+  std::vector<NamedParameter> all = flow_.parameters();
+  for (const auto& [name, parameter] : base_.parameters())
+    all.push_back({"base." + name, parameter});
+  return all;
+}
+
+std::vector<NamedTensor> Density::buffers() const {
+  std::vector<NamedTensor> all = flow_.buffers();
+  for (const auto& [name, tensor] : base_.buffers()) all.push_back({"base." + name, tensor});
+  return all;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

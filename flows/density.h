@@ -1,15 +1,10 @@
 // A density: a flow in front of a base distribution.
 #pragma once
 
+#include "backflow/flows/bases.h"
 #include "backflow/flows/flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-
-// N(0, I): log p(z) = -1/2 |z|^2 - D/2 log(2 pi), per example, in nats.
-class StandardNormal {
- public:
-  Var log_prob(const Var& z) const;  // (B)
-};
 
 // A batch on the side of the noise. What split priors let leave midway belongs to z: together they
 // have as many numbers as x.
@@ -30,10 +25,20 @@ struct Sample {
   Tensor log_prob;  // (B), nats
 };
 
+// With gradients, for what is trained on its own samples: the reverse Kullback-Leibler divergence
+// from a density with the energy U is the mean of log_prob + U(x), up to a constant.
+struct RecordedSample {
+  Var x;
+  Var log_prob;  // (B), nats
+};
+
+// Where the flow takes a context c, (B, C), every function here needs it as pass.context, and the
+// density is p(x | c). A context given to a flow that takes none fails.
 class Density {
  public:
-  // The flow is borrowed. `latent` is the shape of one example's z.
-  Density(const Flow& flow, Shape latent) : flow_(flow), latent_(latent) {}
+  // The flow and the base are borrowed. `latent` is the shape of one example's z.
+  Density(const Flow& flow, Shape latent, const Base& base = standard_normal())
+      : flow_(flow), latent_(latent), base_(base) {}
 
   // log p(x) in nats, (B): exact. `pass` gives the noise of the dequantization; its mode does not
   // matter.
@@ -46,28 +51,39 @@ class Density {
 
   // The whole model as one invertible map, with its true log-determinant: exact, and without the
   // likelihood of what split priors factored out, which a flow's own logdet includes. So
-  // log_prob(x) is logdet and the standard normal log-densities of z and of each tensor factored
-  // out.
+  // log_prob(x) is logdet, the base's log-density of z and the standard normal one of each tensor
+  // factored out.
   Encoded forward(const Tensor& x, Pass pass = {}) const;
   // The exact inverse. Its logdet is minus that of forward at the x that was found. Fails where
   // forward and inverse do not undo each other (Flow::why_no_bijection), and for latents of other
   // shapes or another number of tensors factored out.
-  Decoded inverse(const Tensor& z, std::vector<Tensor> factored_out = {}) const;
+  Decoded inverse(const Tensor& z, std::vector<Tensor> factored_out = {}, Pass pass = {}) const;
 
-  // n examples: the flow's inverse of temperature * N(0, I). What split priors factored out is
-  // drawn likewise.
+  // n examples: the flow's inverse of what the base draws. What split priors factored out is drawn
+  // as temperature * N(0, I).
   Tensor sample(Index n, const Random& random, double temperature = 1, Pass pass = {}) const;
 
   // The same by the exact inverse, and log_prob of what came out. At another temperature than 1 the
   // samples are not drawn from that density. Fails as inverse() does.
-  Sample sample_and_log_prob(Index n, const Random& random, double temperature = 1) const;
+  Sample sample_and_log_prob(Index n, const Random& random, double temperature = 1,
+                             Pass pass = {}) const;
+
+  // The same at temperature 1, with the gradients of the flow's parameters: x moves with them while
+  // the noise stays. Fails for a flow without Flow::inverse_recorded().
+  RecordedSample recorded_sample_and_log_prob(Index n, const Random& random, Pass& pass) const;
+
+  // Those of the flow, and those of the base with "base." in front: what is trained, and what is
+  // saved with a checkpoint.
+  std::vector<NamedParameter> parameters() const;
+  std::vector<NamedTensor> buffers() const;
 
  private:
   void check_bijection(const char* where) const;
+  Shape batch_of(Index n) const;
 
   const Flow& flow_;
   Shape latent_;
-  StandardNormal base_;
+  const Base& base_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

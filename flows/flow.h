@@ -61,6 +61,7 @@ struct Pass {
   std::vector<Tensor> factored_out;     // by split priors: pushed going forward, popped going back
   std::optional<Latents> latents;       // where split priors draw when there is nothing to pop
   bool step_begun = false;              // in train mode: begin_step() was called for this batch
+  Var context = {};                     // (B, C), what p(x | context) is given; undefined: nothing
 };
 
 struct Out {
@@ -72,6 +73,14 @@ class Flow : public Module {
  public:
   virtual Out forward(const Var& x, Pass& pass) const = 0;
   virtual Tensor inverse(const Tensor& z, Pass& pass) const = 0;
+
+  // The exact inverse with its gradients, {x, log|det dx/dz|}: for what is trained on samples, such
+  // as reverse KL, and for flows turned around (flows/inverted.h). Fails for a flow without it.
+  virtual Out inverse_recorded(const Var& z, Pass& pass) const;
+
+  // How wide a context the flow must be given, pass.context of (B, context()); 0: it takes none. By
+  // itself that of the flows that it registered as modules, which fails if two of them differ.
+  virtual Index context() const;
 
   // Makes the changes that a training step makes in the layer before the batch x is walked.
   // Density::objective() calls it; in a walk in train mode for which nobody did (pass.step_begun is
@@ -133,5 +142,8 @@ class Flow : public Module {
     return all;
   }
 };
+
+// Fails unless pass.context is (B, width), or undefined where the width is 0.
+void check_context(const char* who, Index width, const Pass& pass, Index B);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

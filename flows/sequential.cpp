@@ -9,6 +9,27 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+namespace {
+
+// While it lives, a layer that takes no context, and would fail for one, is walked without.
+class ContextOf {
+ public:
+  ContextOf(const Flow& layer, Pass& pass) : pass_(pass) {
+    if (pass.context.value().defined() && layer.context() == 0) std::swap(hidden_, pass.context);
+  }
+  ~ContextOf() {
+    if (hidden_.value().defined()) std::swap(hidden_, pass_.context);
+  }
+  ContextOf(const ContextOf&) = delete;
+  ContextOf& operator=(const ContextOf&) = delete;
+
+ private:
+  Pass& pass_;
+  Var hidden_;
+};
+
+}  // namespace
+
 Sequential::Sequential(std::vector<std::unique_ptr<Flow>> layers) : layers_(std::move(layers)) {
   for (std::size_t i = 0; i < layers_.size(); ++i) add_module(std::to_string(i), *layers_[i]);
 }
@@ -50,6 +71,7 @@ void Sequential::begin_step(const Tensor& x, const Pass& pass) const {
   Tensor at = x;
   for (auto layer = layers_.begin(); layer != layers_.end(); ++layer) {
     (*layer)->begin_step(at, pass);
+    const ContextOf context(**layer, walk);
     if (layer < last) at = (*layer)->forward(at, walk).z.value();
   }
 }
@@ -58,6 +80,7 @@ Out Sequential::forward(const Var& x, Pass& pass) const {
   prepare(pass.mode, grad_enabled());
   Out out{x, Tensor::zeros({x.size(0)})};
   for (const auto& layer : layers_) {
+    const ContextOf context(*layer, pass);
     const Out next = layer->forward(out.z, pass);
     out = {next.z, out.logdet + next.logdet};
   }
@@ -66,9 +89,22 @@ Out Sequential::forward(const Var& x, Pass& pass) const {
 
 Tensor Sequential::inverse(const Tensor& z, Pass& pass) const {
   Tensor x = z;
-  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer)
+  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
+    const ContextOf context(**layer, pass);
     x = (*layer)->inverse(x, pass);
+  }
   return x;
+}
+
+Out Sequential::inverse_recorded(const Var& z, Pass& pass) const {
+  prepare(pass.mode, grad_enabled());
+  Out out{z, Tensor::zeros({z.size(0)})};
+  for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
+    const ContextOf context(**layer, pass);
+    const Out next = (*layer)->inverse_recorded(out.z, pass);
+    out = {next.z, out.logdet + next.logdet};
+  }
+  return out;
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -11,6 +11,7 @@ class Sequential : public Flow {
   explicit Sequential(std::vector<std::unique_ptr<Flow>> layers);
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
+  Out inverse_recorded(const Var& z, Pass& pass) const override;
   void begin_step(const Tensor& x, const Pass& pass) const override;
   bool awaits_first_batch() const override;
   void prepare(Mode mode, bool gradients) const override;

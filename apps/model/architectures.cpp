@@ -71,7 +71,7 @@ class Planner {
           return std::make_unique<ActNorm>(site.C);
         });
         layer();
-        add(make_coupling<Coupling>, coupling_products);
+        add(make_coupling<ImageCoupling>, coupling_products);
       }
       if (block == c_.num_blocks - 1) continue;
       add(make_coupling<SplitPrior>, coupling_products);

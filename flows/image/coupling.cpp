@@ -121,24 +121,24 @@ Var CouplingNet::operator()(const Var& x) const {
                    {weight4_ * reshape(scale, {-1, 1, 1, 1}), bias4_ * scale, Conv2d::padded(1)}});
 }
 
-Coupling::Coupling(Index channels, Index width, const Random& random)
+ImageCoupling::ImageCoupling(Index channels, Index width, const Random& random)
     : channels_(channels), net_(channels, width, random) {
   add_module("net", net_);
 }
 
 // The network's output h for the first half of the channels.
-Var Coupling::scale_and_shift(const Var& x) const {
+Var ImageCoupling::scale_and_shift(const Var& x) const {
   if (x.rank() != 4 || x.size(1) != channels_)
     fail("coupling", "images with ", channels_, " channels expected, the shape is ", x.shape());
   return net_(slice(x, 1, 0, channels_ / 2));
 }
 
-Out Coupling::forward(const Var& x, Pass&) const {
+Out ImageCoupling::forward(const Var& x, Pass&) const {
   const auto [z, logdet] = affine(x, scale_and_shift(x));
   return {z, logdet};
 }
 
-Tensor Coupling::inverse(const Tensor& z, Pass&) const {
+Tensor ImageCoupling::inverse(const Tensor& z, Pass&) const {
   const NoGrad no_grad;
   return undo_affine(z, scale_and_shift(z).value());
 }

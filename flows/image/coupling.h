@@ -21,9 +21,9 @@ class CouplingNet : public Module {
 // With h = net(x1) the even channels of h give log s = 2 tanh(h / 2), the odd ones t:
 //   z1 = x1,  z2 = s x2 + t,  logdet = sum log s.
 // Fails for an odd number of channels.
-class Coupling : public Flow {
+class ImageCoupling : public Flow {
  public:
-  Coupling(Index channels, Index width, const Random& random);
+  ImageCoupling(Index channels, Index width, const Random& random);
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   using Flow::forward, Flow::inverse;
@@ -46,7 +46,7 @@ class SplitPrior : public Flow {
   using Flow::forward, Flow::inverse;
 
  private:
-  Coupling transform_;
+  ImageCoupling transform_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

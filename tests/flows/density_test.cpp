@@ -325,7 +325,7 @@ std::vector<Map> maps() {
                  {6}});
   all.push_back({"couplings",
                  chain(make<ActNorm>(Index{2}), make<Squeeze>(),
-                       make<Coupling>(Index{8}, Index{5}, Random(3)),
+                       make<ImageCoupling>(Index{8}, Index{5}, Random(3)),
                        make<SplitPrior>(Index{8}, Index{5}, Random(4)),
                        make<Conv1x1>(random_orthogonal(4, Random(5))),
                        make<SplitPrior>(Index{4}, Index{5}, Random(6))),

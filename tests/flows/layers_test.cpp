@@ -122,23 +122,23 @@ TEST(Conv1x1, WrongWeightsAreNamed) {
 
 // ---- Couplings ----------------------------------------------------------------------------------
 
-TEST(Coupling, IsAFlow) {
+TEST(ImageCoupling, IsAFlow) {
   for (const Shape& shape : {Shape{2, 4, 3, 2}, Shape{3, 2, 1, 1}}) {
-    const Coupling flow(shape[1], 5, Random(1));
+    const ImageCoupling flow(shape[1], 5, Random(1));
     shake(flow);
     check("coupling", flow, shape);
   }
 }
 
-TEST(Coupling, BeginsAsTheIdentity) {
+TEST(ImageCoupling, BeginsAsTheIdentity) {
   const Tensor x = normal({2, 4, 3, 3}, 1);
-  const Out out = Coupling(4, 8, Random(1)).forward(x);
+  const Out out = ImageCoupling(4, 8, Random(1)).forward(x);
   EXPECT_EQ(out.z.value().values(), x.values());
   EXPECT_EQ(out.logdet.value().values(), std::vector<Real>(2, 0));
 }
 
-TEST(Coupling, InitialWeightsAreUniformWithinOneOverTheRootOfTheFanIn) {
-  const Coupling flow(4, 64, Random(1));
+TEST(ImageCoupling, InitialWeightsAreUniformWithinOneOverTheRootOfTheFanIn) {
+  const ImageCoupling flow(4, 64, Random(1));
   for (const auto& [name, parameter] : flow.parameters()) {
     if (name.find("net.4") == 0) continue;
     const double bound = name.find("net.0") == 0 ? 1 / std::sqrt(18.0) : 1 / 8.0;
@@ -151,27 +151,27 @@ TEST(Coupling, InitialWeightsAreUniformWithinOneOverTheRootOfTheFanIn) {
 }
 
 // A saturated coupling: log s at either end of its range.
-TEST(Coupling, IsFiniteWhenSaturated) {
-  const Coupling flow(2, 3, Random(1));
+TEST(ImageCoupling, IsFiniteWhenSaturated) {
+  const ImageCoupling flow(2, 3, Random(1));
   flow.parameters()[5].parameter->set(Tensor({2}, {1e6, -1e6}));
   check_finite(flow, normal({2, 2, 3, 3}, 2), {});
   const Out out = flow.forward(normal({2, 2, 3, 3}, 2));
   for (Real logdet : out.logdet.value().values()) EXPECT_EQ(logdet, 18);
 }
 
-TEST(Coupling, NamesItsParametersAsTheAuthorsDo) {
-  EXPECT_EQ(names_of(Coupling(4, 8, Random(1))),
+TEST(ImageCoupling, NamesItsParametersAsTheAuthorsDo) {
+  EXPECT_EQ(names_of(ImageCoupling(4, 8, Random(1))),
             (std::vector<std::string>{"net.0.weight", "net.0.bias", "net.2.weight", "net.2.bias",
                                       "net.4.weight", "net.4.bias", "net.4.logs"}));
 }
 
-TEST(Coupling, OddChannelsAreRefused) {
-  EXPECT_EQ(error_of([] { Coupling(3, 8, Random(1)); }),
+TEST(ImageCoupling, OddChannelsAreRefused) {
+  EXPECT_EQ(error_of([] { ImageCoupling(3, 8, Random(1)); }),
             "[coupling] an even number of channels expected, to be halved, got 3");
   EXPECT_EQ(error_of([] { SplitPrior(1, 8, Random(1)); }),
             "[coupling] an even number of channels expected, to be halved, got 1");
   EXPECT_EQ(error_of([] {
-              Coupling(4, 8, Random(1)).forward(Tensor::zeros({2, 2, 3, 3}));
+              ImageCoupling(4, 8, Random(1)).forward(Tensor::zeros({2, 2, 3, 3}));
             }),
             "[coupling] images with 4 channels expected, the shape is (2, 2, 3, 3)");
 }
@@ -181,7 +181,7 @@ TEST(Coupling, OddChannelsAreRefused) {
 TEST(SplitPrior, IsACouplingAndAStandardNormalOnTheSecondHalf) {
   const SplitPrior flow(4, 8, Random(1));
   shake(flow);
-  const Coupling coupling(4, 8, Random(1));
+  const ImageCoupling coupling(4, 8, Random(1));
   for (std::size_t i = 0; i < coupling.parameters().size(); ++i)
     coupling.parameters()[i].parameter->set(flow.parameters()[i].parameter->value());
   const Tensor x = normal({2, 4, 3, 3}, 5);

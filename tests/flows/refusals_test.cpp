@@ -30,7 +30,7 @@ std::vector<std::pair<std::string, std::unique_ptr<Flow>>> image_layers() {
   all.emplace_back("conv1x1", std::make_unique<Conv1x1>(matrix));
   all.emplace_back("householder", std::make_unique<HouseholderConv1x1>(matrix));
   all.emplace_back("conv_exp", std::make_unique<ConvExponential>(channels, 4, 4, Random(1)));
-  all.emplace_back("coupling", std::make_unique<Coupling>(channels, 3, Random(1)));
+  all.emplace_back("coupling", std::make_unique<ImageCoupling>(channels, 3, Random(1)));
   all.emplace_back("autoregressive", std::make_unique<AutoregressiveConv>(taps, b));
   all.emplace_back("emerging", std::make_unique<Emerging>(channels, Random(1)));
   all.emplace_back("exact", std::make_unique<Exact>(kernel, b));

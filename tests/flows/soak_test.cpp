@@ -74,7 +74,7 @@ Layers image_layers(std::uint64_t seed) {
   add<LearnableLeakyReLU>(layers);
   add<Conv1x1>(layers, random_orthogonal(4, Random(seed)));
   add<HouseholderConv1x1>(layers, Random(seed).normal({3, 4}));
-  add<Coupling>(layers, 4, 8, Random(seed));
+  add<ImageCoupling>(layers, 4, 8, Random(seed));
   add<SmoothTanh>(layers, 1.0, 0.5);
   add<Emerging>(layers, 4, Random(seed));
   add<ConvExponential>(layers, 4, 4, 4, Random(seed));

@@ -216,9 +216,9 @@ TEST(Vectors, Conv1x1) {
   expect_flow(householder, HouseholderConv1x1(Tensor::zeros({3, 5})));
 }
 
-TEST(Vectors, Coupling) {
+TEST(Vectors, ImageCoupling) {
   Vectors vectors("coupling");
-  expect_flow(vectors, Coupling(4, 8, Random(1)));
+  expect_flow(vectors, ImageCoupling(4, 8, Random(1)));
 }
 
 TEST(Vectors, SplitPrior) {
