@@ -60,8 +60,7 @@ Tensor& Module::add_buffer(std::string name, Tensor initial) {
   return buffers_.emplace_back(std::move(name), std::move(initial)).second;
 }
 
-void Module::add_module(std::string name, Module& module) {
-  if (name.empty()) fail("module", "a name is empty, expected one that a checkpoint can use");
+void Module::add_module(std::string name, const Module& module) {
   if (module.contains(*this)) fail("module", "'", name, "' would contain itself");
   modules_.emplace_back(std::move(name), &module);
 }
@@ -83,7 +82,8 @@ void Module::collect(const std::string& prefix, Contents& all) const {
     all.parameters.push_back({prefix + name, const_cast<Parameter*>(&parameter)});
   for (const auto& [name, tensor] : buffers_)
     all.buffers.push_back({prefix + name, const_cast<Tensor*>(&tensor)});
-  for (const auto& [name, module] : modules_) module->collect(prefix + name + ".", all);
+  for (const auto& [name, module] : modules_)
+    module->collect(name.empty() ? prefix : prefix + name + ".", all);
 }
 
 // Only whole names can tell: "a.b" may be the parameter "b" of "a", or a parameter "a.b".

@@ -107,10 +107,11 @@ class Module {
   // Names are not empty, and differ from those of the module's other parameters and buffers.
   Parameter& add_parameter(std::string name, Tensor initial);
   Tensor& add_buffer(std::string name, Tensor initial);
-  // Borrowed: the caller keeps it alive. Fails for a module that contains this one, or is it.
-  void add_module(std::string name, Module& module);
+  // Borrowed: the caller keeps it alive. With an empty name what is in it keeps its names. Fails for
+  // a module that contains this one, or is it.
+  void add_module(std::string name, const Module& module);
   // The nested ones, in the order of registration.
-  const std::vector<std::pair<std::string, Module*>>& modules() const { return modules_; }
+  const std::vector<std::pair<std::string, const Module*>>& modules() const { return modules_; }
 
  private:
   struct Contents;
@@ -121,7 +122,7 @@ class Module {
 
   std::list<std::pair<std::string, Parameter>> parameters_;  // a list: addresses must not move
   std::list<std::pair<std::string, Tensor>> buffers_;
-  std::vector<std::pair<std::string, Module*>> modules_;
+  std::vector<std::pair<std::string, const Module*>> modules_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -112,17 +112,4 @@ RecordedSample Density::recorded_sample_and_log_prob(Index n, const Random& rand
   return {x, base_.log_prob(z) - logdet};
 }
 
-std::vector<NamedParameter> Density::parameters() const {
-  std::vector<NamedParameter> all = flow_.parameters();
-  for (const auto& [name, parameter] : base_.parameters())
-    all.push_back({"base." + name, parameter});
-  return all;
-}
-
-std::vector<NamedTensor> Density::buffers() const {
-  std::vector<NamedTensor> all = flow_.buffers();
-  for (const auto& [name, tensor] : base_.buffers()) all.push_back({"base." + name, tensor});
-  return all;
-}
-
 }  // namespace backflow::inline BACKFLOW_PRECISION

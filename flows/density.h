@@ -32,13 +32,19 @@ struct RecordedSample {
   Var log_prob;  // (B), nats
 };
 
+// The module's parameters and buffers are those of the flow, and those of the base with "base." in
+// front: what is trained, and what is saved.
+//
 // Where the flow takes a context c, (B, C), every function here needs it as pass.context, and the
 // density is p(x | c). A context given to a flow that takes none fails.
-class Density {
+class Density : public Module {
  public:
   // The flow and the base are borrowed. `latent` is the shape of one example's z.
   Density(const Flow& flow, Shape latent, const Base& base = standard_normal())
-      : flow_(flow), latent_(latent), base_(base) {}
+      : flow_(flow), latent_(latent), base_(base) {
+    add_module("", flow);
+    add_module("base", base);
+  }
 
   // log p(x) in nats, (B): exact. `pass` gives the noise of the dequantization; its mode does not
   // matter.
@@ -71,11 +77,6 @@ class Density {
   // The same at temperature 1, with the gradients of the flow's parameters: x moves with them while
   // the noise stays. Fails for a flow without Flow::inverse_recorded().
   RecordedSample recorded_sample_and_log_prob(Index n, const Random& random, Pass& pass) const;
-
-  // Those of the flow, and those of the base with "base." in front: what is trained, and what is
-  // saved with a checkpoint.
-  std::vector<NamedParameter> parameters() const;
-  std::vector<NamedTensor> buffers() const;
 
  private:
   void check_bijection(const char* where) const;

@@ -126,7 +126,7 @@ void restore(const Model& model, const Checkpoint& checkpoint) {
            std::find(ignored.begin(), ignored.end(), name) != ignored.end();
   };
   leniency.unknown = "which this experiment's model does not have; is it another experiment's?";
-  load_tensors(checkpoint.file, checkpoint.name, model.flow(), leniency);
+  load_tensors(checkpoint.file, checkpoint.name, model.density(), leniency);
 }
 
 void restore(Optimizer& optimizer, const Checkpoint& checkpoint) {
@@ -158,7 +158,7 @@ Position position_of(const Checkpoint& checkpoint) {
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
                      Optimizer& optimizer, const Position& position) {
   TensorFile file;
-  add_tensors(file, path.string(), model.flow());
+  add_tensors(file, path.string(), model.density());
   for (const auto& [name, tensor] : optimizer.state())
     add_tensor(file, path.string(), name, *tensor);
   Config same_however_far = config;

@@ -43,7 +43,7 @@ Losses losses_of(const Model& model, const Tensor& images, Pass& pass) {
 }  // namespace
 
 std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& model) {
-  return optimizers()[config.optimizer].make(model.flow().parameters(), config);
+  return optimizers()[config.optimizer].make(model.density().parameters(), config);
 }
 
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
@@ -53,7 +53,7 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
   const StepResult result{losses.objective.item(), losses.reconstruction.item()};
   const Gradients gradients = backward(losses.total);
   trace_work("end of backward");
-  const double norm = global_norm(gradients, model.flow().parameters());
+  const double norm = global_norm(gradients, model.density().parameters());
   trace_work("norm of the gradient");
   if (!std::isfinite(result.objective + result.reconstruction + norm))
     name_culprit(model, images, std::move(pass));

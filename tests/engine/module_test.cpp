@@ -127,14 +127,26 @@ TEST(Module, WholeNamesThatMeanTwoThingsFail) {
   EXPECT_EQ(error_of([&] { mixed.buffers(); }), both("a.bias"));
 }
 
-TEST(Module, NamesAreNotEmpty) {
+TEST(Module, NamesOfParametersAndBuffersAreNotEmpty) {
   Free module;
-  Leaf leaf;
   const std::string line = "[module] a name is empty, expected one that a checkpoint can use";
   EXPECT_EQ(error_of([&] { module.add_parameter("", Tensor(1)); }), line);
   EXPECT_EQ(error_of([&] { module.add_buffer("", Tensor(1)); }), line);
-  EXPECT_EQ(error_of([&] { module.add_module("", leaf); }), line);
   EXPECT_TRUE(module.parameters().empty());
+}
+
+TEST(Module, WithoutANameLeavesTheNamesOfItsPartsAsTheyAre) {
+  Leaf leaf, named;
+  Free inner, outer;
+  inner.add_module("leaf", leaf);
+  outer.add_module("", inner);
+  outer.add_module("named", named);
+  EXPECT_EQ(names_of(outer),
+            (std::vector<std::string>{"leaf.weight", "leaf.bias", "named.weight", "named.bias"}));
+  Leaf twice;
+  outer.add_module("", twice);
+  outer.add_parameter("weight", Tensor(1));
+  EXPECT_NE(error_of([&] { outer.parameters(); }).find("'weight'"), std::string::npos);
 }
 
 TEST(Module, DoesNotContainItself) {
