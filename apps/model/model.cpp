@@ -34,7 +34,7 @@ Model::Model(const Config& config, const ImageShape& image,
 Model::Model(Parts parts, const ImageShape& image)
     : image_(image),
       flow_(std::make_unique<Sequential>(std::move(parts.layers))),
-      density_(*flow_, parts.latent) {}
+      density_(std::make_unique<Density>(*flow_, parts.latent)) {}
 
 Index Model::parameter_count() const {
   Index count = 0;

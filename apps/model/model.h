@@ -22,7 +22,7 @@ class Model {
 
   Sequential& flow() { return *flow_; }
   const Sequential& flow() const { return *flow_; }
-  const Density& density() const { return density_; }
+  const Density& density() const { return *density_; }
   const ImageShape& image() const { return image_; }
   Index parameter_count() const;
   bool has_learned_inverse() const { return flow_->has_learned_inverse(); }
@@ -38,7 +38,7 @@ class Model {
 
   ImageShape image_;
   std::unique_ptr<Sequential> flow_;
-  Density density_;
+  std::unique_ptr<Density> density_;
 };
 
 // How many parameters the model of a configuration has, without making it: the steps of a block are
