@@ -1,0 +1,237 @@
+#include "backflow/flows/conditioners/made.h"
+
+#include <numeric>
+
+#include "backflow/engine/parallel.h"
+#include "backflow/ops/matmul.h"
+#include "backflow/ops/shape.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+using Degrees = std::vector<std::vector<Index>>;
+
+// The place of each coordinate.
+std::vector<Index> places_of(const std::vector<Index>& order) {
+  const Index D = std::ssize(order);
+  if (D == 0) fail("made", "an order of at least one coordinate expected, got none");
+  std::vector<Index> places(order.size(), -1);
+  for (Index t = 0; t < D; ++t) {
+    const Index i = order[t];
+    if (i < 0 || i >= D || places[i] != -1)
+      fail("made", "the order of ", D, " coordinates must hold each of 0 ... ", D - 1,
+           " once, at place ", t, " it has ", i);
+    places[i] = t;
+  }
+  return places;
+}
+
+Degrees degrees_of(const std::vector<Index>& order, Index K, const Net& net,
+                   const std::vector<Index>& of_hidden) {
+  if (K < 1) fail("made", "at least one parameter per coordinate expected, got ", K);
+  const std::vector<Index> places = places_of(order);
+  const Index D = std::ssize(order),
+              units = std::accumulate(net.hidden.begin(), net.hidden.end(), Index{0});
+  if (!of_hidden.empty() && std::ssize(of_hidden) != units)
+    fail("made", "a degree for each of ", units, " hidden units expected, got ", of_hidden.size());
+  for (Index degree : of_hidden)
+    if (degree < 0 || degree > D) fail("made", "degrees of 0 ... ", D, " expected, got ", degree);
+  const Index least = net.context > 0 ? 0 : 1, kinds = std::max<Index>(1, D - least);
+  Degrees degrees(1);
+  for (Index t : places) degrees[0].push_back(t + 1);
+  auto given = of_hidden.begin();
+  for (Index width : net.hidden) {
+    degrees.emplace_back();
+    for (Index k = 0; k < width; ++k)
+      degrees.back().push_back(of_hidden.empty() ? least + k % kinds : *given++);
+  }
+  degrees.emplace_back();
+  for (Index t : places) degrees.back().insert(degrees.back().end(), K, t);
+  return degrees;
+}
+
+std::vector<Tensor> masks_of(const Degrees& degrees) {
+  std::vector<Tensor> masks;
+  for (std::size_t layer = 1; layer < degrees.size(); ++layer) {
+    const std::vector<Index>&from = degrees[layer - 1], &to = degrees[layer];
+    Tensor mask = Tensor::empty({std::ssize(to), std::ssize(from)});
+    Real* at = mask.mutable_data();
+    for (Index unit : to)
+      for (Index input : from) *at++ = input <= unit ? 1 : 0;
+    masks.push_back(mask);
+  }
+  return masks;
+}
+
+}  // namespace
+
+Made::Made(const std::vector<Index>& order, Index K, const Net& net, const Random& random,
+           const std::vector<Index>& hidden_degrees)
+    : Made(degrees_of(order, K, net, hidden_degrees), order, K, net, random) {}
+
+Made::Made(Degrees degrees, const std::vector<Index>& order, Index K, const Net& net,
+           const Random& random)
+    : Mlp(std::ssize(order), std::ssize(order) * K, net, random, masks_of(degrees)),
+      order_(order),
+      K_(K),
+      degrees_(std::move(degrees)) {}
+
+Var Made::operator()(const Var& x, const Pass& pass) const {
+  const Var p = Mlp::operator()(x, pass);
+  return reshape(p, Shape{x.size(0), std::ssize(order_), K_});
+}
+
+// ---- Unit after unit ----------------------------------------------------------------------------
+
+// The units of each layer are sorted by degree: what a unit reads lies together then, at the front,
+// and no mask is needed. Examples lie along rows: a unit is a row. With the units below degree d
+// known,
+//
+//   known                                      of degree d
+//   x at places 0 ... d - 1   ------------>    hidden units, layer after layer
+//   hidden units below d      ------------>    parameters of the coordinate at place d
+//
+// Most of the work should be products of large matrices. So the degrees are taken in groups: when
+// one begins, everything known is multiplied into the sums of all its units, and from then on only
+// what its own units add.
+class Made::Filling {
+ public:
+  Filling(const Made& made, Index B, const Pass& pass);
+
+  Tensor parameters(Index place);  // (B, K); after set() of the places before
+  void set(Index place, const Tensor& x);
+  Tensor all() const;  // x (B, D)
+
+ private:
+  static constexpr Index group = 8;
+  struct Layer {
+    std::vector<Index> units;  // sorted by degree
+    std::vector<Index> first;  // [d]: how many have a degree below d
+    Tensor weight;             // rows and columns sorted
+    Tensor sums, values;       // (units, B): before and behind the activation
+  };
+
+  void add(Layer& layer, const Layer& from, Index degree, Index end, Index known, Index known_end);
+  void activate(Layer& layer, Index degree);
+  void sort_weights(Layer& layer, const Layer& from, const FullyConnected& parameters);
+
+  const Made& made_;
+  Index B_;
+  std::vector<Layer> layers_;
+  Tensor of_context_;  // V c, (units, B), not sorted
+};
+
+Made::Filling::Filling(const Made& made, Index B, const Pass& pass) : made_(made), B_(B) {
+  const auto times_context = [&](const Parameter* weight) {
+    return weight ? matmul(weight->value(), transposed(pass.context.value())) : Tensor();
+  };
+  of_context_ = times_context(made.context_hidden_);
+  auto parameters = made.layers_.begin();
+  for (const std::vector<Index>& degrees : made.degrees_) {
+    Layer layer;
+    layer.units.resize(degrees.size());
+    std::iota(layer.units.begin(), layer.units.end(), Index{0});
+    std::stable_sort(layer.units.begin(), layer.units.end(),
+                     [&](Index a, Index b) { return degrees[a] < degrees[b]; });
+    for (Index d = 0; d <= std::ssize(made.order_) + 1; ++d)
+      layer.first.push_back(std::ranges::count_if(degrees, [d](Index of) { return of < d; }));
+    layer.values = Tensor::empty({std::ssize(degrees), B});
+    if (!layers_.empty()) sort_weights(layer, layers_.back(), *parameters++);
+    layers_.push_back(std::move(layer));
+  }
+  if (const Tensor more = times_context(made.context_output_); more.defined()) {
+    Layer& output = layers_.back();
+    for (Index row = 0; row < std::ssize(output.units); ++row)
+      for (Index b = 0; b < B; ++b)
+        output.sums.mutable_data()[row * B + b] += more[output.units[row] * B + b];
+  }
+}
+
+void Made::Filling::sort_weights(Layer& layer, const Layer& from,
+                                 const FullyConnected& parameters) {
+  const Index rows = std::ssize(layer.units), columns = std::ssize(from.units);
+  const Tensor W = parameters.weight().value(), bias = parameters.bias().value();
+  layer.weight = Tensor::empty(W.shape());
+  layer.sums = Tensor::empty({rows, B_});
+  Real *weight = layer.weight.mutable_data(), *sums = layer.sums.mutable_data();
+  for (Index row = 0; row < rows; ++row) {
+    const Real* const of_unit = W.data() + layer.units[row] * columns;
+    for (Index column = 0; column < columns; ++column)
+      weight[row * columns + column] = of_unit[from.units[column]];
+    std::fill_n(sums + row * B_, B_, bias[layer.units[row]]);
+  }
+}
+
+// What the inputs of degrees known ... known_end - 1 add to the units of degree ... end - 1. The
+// examples are cut, for other threads.
+void Made::Filling::add(Layer& layer, const Layer& from, Index degree, Index end, Index known,
+                        Index known_end) {
+  const Index row = layer.first[degree], rows = layer.first[end] - row;
+  const Index column = from.first[known], columns = from.first[known_end] - column;
+  if (rows == 0 || columns == 0) return;
+  const Index width = std::ssize(from.units);
+  const Real* const weight = layer.weight.data() + row * width + column;
+  const Real* const values = from.values.data() + column * B_;
+  parallel_for(B_, 512, [=, this, sums = layer.sums.mutable_data() + row * B_](Index b, Index e) {
+    product(sums + b, B_, 1, MatrixView{weight, rows, columns, width},
+            MatrixView{values + b, columns, e - b, B_});
+  });
+}
+
+void Made::Filling::activate(Layer& layer, Index degree) {
+  const Index row = layer.first[degree], rows = layer.first[degree + 1] - row;
+  if (rows == 0) return;
+  const Tensor sums = slice(layer.sums, 0, row, row + rows);
+  const Tensor h = made_.activation_(Var(sums)).value();
+  Real* values = layer.values.mutable_data() + row * B_;
+  std::copy_n(h.data(), rows * B_, values);
+  if (&layer != &layers_[1] || !of_context_.defined()) return;
+  for (Index r = 0; r < rows; ++r)
+    for (Index b = 0; b < B_; ++b) values[r * B_ + b] += of_context_[layer.units[row + r] * B_ + b];
+}
+
+Tensor Made::Filling::parameters(Index place) {
+  const Index begin = place - place % group, D = std::ssize(made_.order_), K = made_.K_;
+  for (std::size_t i = 1; i < layers_.size(); ++i) {
+    Layer& layer = layers_[i];
+    const Layer& from = layers_[i - 1];
+    if (place == begin) add(layer, from, begin, std::min(begin + group, D), 0, begin);
+    add(layer, from, place, place + 1, begin, place + 1);
+    if (i + 1 < layers_.size()) activate(layer, place);
+  }
+  Tensor p = Tensor::empty({B_, K});
+  const Real* const sums = layers_.back().sums.data() + place * K * B_;
+  Real* to = p.mutable_data();
+  for (Index b = 0; b < B_; ++b)
+    for (Index k = 0; k < K; ++k) *to++ = sums[k * B_ + b];
+  return p;
+}
+
+void Made::Filling::set(Index place, const Tensor& x) {
+  if (x.size() != B_) fail("made", B_, " values of one coordinate expected, got ", x.shape());
+  std::copy_n(x.data(), B_, layers_.front().values.mutable_data() + place * B_);
+}
+
+Tensor Made::Filling::all() const {
+  const Index D = std::ssize(made_.order_);
+  Tensor x = Tensor::empty({B_, D});
+  Real* const to = x.mutable_data();
+  const Real* from = layers_.front().values.data();
+  for (Index place = 0; place < D; ++place)
+    for (Index b = 0; b < B_; ++b) to[b * D + made_.order_[place]] = *from++;
+  return x;
+}
+
+Tensor Made::fill(const Shape& x, const Pass& pass,
+                  const std::function<Tensor(Index i, const Tensor& p)>& value) const {
+  const Index D = std::ssize(order_);
+  if (x.rank() != 2 || x[1] != D) fail("made", "(B, ", D, ") expected, the shape is ", x);
+  check_context("made", context_, pass, x[0]);
+  const NoGrad no_grad;
+  Filling filling(*this, x[0], pass);
+  if (x[0] > 0)
+    for (Index t = 0; t < D; ++t) filling.set(t, value(order_[t], filling.parameters(t)));
+  return filling.all();
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
