@@ -133,8 +133,9 @@ Made::Filling::Filling(const Made& made, Index B, const Pass& pass) : made_(made
     std::iota(layer.units.begin(), layer.units.end(), Index{0});
     std::stable_sort(layer.units.begin(), layer.units.end(),
                      [&](Index a, Index b) { return degrees[a] < degrees[b]; });
-    for (Index d = 0; d <= std::ssize(made.order_) + 1; ++d)
-      layer.first.push_back(std::ranges::count_if(degrees, [d](Index of) { return of < d; }));
+    layer.first.assign(made.order_.size() + 3, 0);
+    for (Index degree : degrees) ++layer.first[degree + 1];
+    std::partial_sum(layer.first.begin(), layer.first.end(), layer.first.begin());
     layer.values = Tensor::empty({std::ssize(degrees), B});
     if (!layers_.empty()) sort_weights(layer, layers_.back(), *parameters++);
     layers_.push_back(std::move(layer));

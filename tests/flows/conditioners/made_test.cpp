@@ -96,6 +96,25 @@ TEST(Made, FillGivesWhatTheNetworkGives) {
   EXPECT_EQ(made.fill({0, 2}, {}, none).shape(), Shape({0, 2}));
 }
 
+Index activated = 0;
+Var counting_tanh(const Var& x) {
+  activated += x.size();
+  return tanh(x);
+}
+
+TEST(Made, FillComputesEachHiddenUnitOnce) {
+  const Index B = 10, D = 64;
+  const Made made(shuffled(D), 2, {.hidden = {100, 30}, .activation = counting_tanh}, Random(1));
+  Index values = 0;
+  activated = 0;
+  made.fill({B, D}, {}, [&](Index, const Tensor& p) {
+    ++values;
+    return slice(p, 1, 0, 1);
+  });
+  EXPECT_EQ(activated, B * (100 + 30));
+  EXPECT_EQ(values, D);
+}
+
 TEST(Made, FillHasTheSameBitsOnAnyThreads) {
   const Made made(shuffled(20), 1, {.hidden = {90}}, Random(1));
   expect_same_bits_on_any_threads([&] {
