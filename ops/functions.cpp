@@ -63,6 +63,14 @@ static Real sigmoid_slope(Real t) {
   return e / ((1 + e) * (1 + e));
 }
 
+Var silu(const Var& x) {
+  return pointwise(
+      "silu", x, [](Real x) { return vanishing_product(x, vector_math::sigmoid(x)); },
+      from_input([](Real x, Real g) {
+        return g * (vector_math::sigmoid(x) + vanishing_product(x, sigmoid_slope(x)));
+      }));
+}
+
 Var lipswish(const Var& x, const Var& beta) {
   constexpr Real least_upper_bound = Real(1.1);  // of the slopes of x sigmoid(beta x), just below
   return pointwise(

@@ -13,6 +13,7 @@ Var erf(const Var& x);  // 2 / sqrt(pi) times the integral of exp(-t^2) from 0 t
 
 Var elu(const Var& x);       // x, and e^x - 1 where x is negative; the slope at 0 is 1
 Var log1mexp(const Var& x);  // log(1 - e^-x) of x >= 0 with all its digits, NaN for negative x
+Var silu(const Var& x);      // x sigmoid(x), a smooth ReLU; 0 at -infinity
 
 // x sigmoid(beta x) / 1.1 (LipSwish; Chen et al., "Residual Flows", 2019), whose slopes are between
 // -0.1 and 1 whatever beta is. Each factor 0 of sigmoid wins against an infinite x.

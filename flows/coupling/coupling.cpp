@@ -8,7 +8,9 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // How many numbers the network gives.
 static Index outputs(Index D, Index kept, const Transform* transform) {
   if (!transform) fail("coupling", "the transform is null");
-  if (D == 1) fail("coupling", "one coordinate cannot be split; take Autoregressive for D = 1");
+  if (D < 2)
+    fail("coupling", "2 coordinates at least can be split, got D = ", D,
+         "; Autoregressive takes 1");
   if (kept < 1 || kept >= D)
     fail("coupling", "1 ... ", D - 1, " of ", D, " coordinates must be kept, got ", kept);
   return (D - kept) * transform->parameters();

@@ -119,7 +119,7 @@ TEST(Pairing, SampleOf64CoordinatesTakesAtMostThreeEvaluationsOfTheDensity) {
 TEST(Pairing, RefusesWhatMakesNoFlow) {
   const auto transform = [] { return std::make_unique<SimpleTransform>(); };
   EXPECT_EQ(error_of([&] { Coupling(1, 1, transform(), {}, Random(1)); }),
-            "[coupling] one coordinate cannot be split; take Autoregressive for D = 1");
+            "[coupling] 2 coordinates at least can be split, got D = 1; Autoregressive takes 1");
   for (Index kept : {-1, 0, 4, 5})
     EXPECT_NE(error_of([&] {
                 Coupling(4, kept, transform(), {}, Random(1));

@@ -52,6 +52,7 @@ const std::vector<UnaryCase> unary_cases = {
      [](long double x) { return std::log1p(std::exp(x)); }, -6, 6},
     {"log1mexp", log1mexp, [](long double x) { return std::log1p(-std::exp(-x)); }, 0.3, 6},
     {"elu", elu, [](long double x) { return x < 0 ? std::expm1(x) : x; }, -3, 2, {0}},
+    {"silu", silu, [](long double x) { return x / (1 + std::exp(-x)); }, -3, 3},
     {"relu",
      [](const Var& x) { return relu(x); },
      [](long double x) { return x < 0 ? 0 : x; },
@@ -292,6 +293,8 @@ TEST(Unary, LimitsAreThoseOfTheFunctions) {
   EXPECT_EQ(at([](const Var& x) { return pow(x, -1); }, 0), inf);
   EXPECT_EQ(at(relu, -inf), 0);
   EXPECT_EQ(at(elu, inf), inf);
+  EXPECT_EQ(at(silu, inf), inf);
+  EXPECT_EQ(at(silu, -inf), 0);
   EXPECT_EQ(at(elu, -inf), -1);
   EXPECT_EQ(at(log1mexp, 0), -inf);
   EXPECT_EQ(at(log1mexp, inf), 0);
@@ -312,6 +315,8 @@ TEST(Unary, SaturatedLogisticsAreFiniteWithFiniteGradients) {
                                                                     {log_sigmoid, -1000, -1000, 1},
                                                                     {elu, -1000, -1, 0},
                                                                     {elu, 1000, 1000, 1},
+                                                                    {silu, 1000, 1000, 1},
+                                                                    {silu, -1000, 0, 0},
                                                                     {log1mexp, 1000, 0, 0},
                                                                     {tanh, 1000, 1, 0},
                                                                     {tanh, -1000, -1, 0}}) {
