@@ -23,6 +23,7 @@ void Inverted::begin_step(const Tensor& x, const Pass& pass) const {
     const NoGrad no_grad;
     Pass walk = pass;
     walk.mode = Mode::train;
+    if (context() == 0) walk.context = {};  // it may be meant for layers around this one
     flow_->inverse_recorded(x, walk);
   }
   flow_->begin_step(x, pass);

@@ -3,6 +3,7 @@
 
 #include "backflow/flows/autoregressive/autoregressive.h"
 #include "backflow/flows/coupling/coupling.h"
+#include "backflow/flows/image/actnorm.h"
 #include "backflow/flows/inverted.h"
 #include "backflow/flows/sequential.h"
 #include "backflow/tests/flows/check_zoo.h"
@@ -82,6 +83,20 @@ TEST(Pairing, ContextReachesEveryOutput) {
   layers.push_back(autoregressive({0, 1, 2, 3, 4}, 2));
   Sequential flow(std::move(layers));
   check(flow, x5);
+}
+
+TEST(Pairing, FirstBatchPassesAnInvertedFlowThatTakesNoContext) {
+  std::vector<std::unique_ptr<Flow>> inner, layers;
+  inner.push_back(std::make_unique<ActNorm>(3));
+  inner.push_back(autoregressive({0, 1, 2}));
+  layers.push_back(coupling(3, 1, 2));
+  layers.push_back(std::make_unique<Inverted>(std::make_unique<Sequential>(std::move(inner))));
+  const Sequential flow(std::move(layers));
+  Pass pass;
+  pass.mode = Mode::train;
+  pass.context = Random(5).normal({10, 2});
+  flow.begin_step(Random(3).normal({10, 3}), pass);
+  EXPECT_FALSE(flow.awaits_first_batch());
 }
 
 TEST(Pairing, ContextIsNotLinearForTheFirstCoordinate) {
