@@ -13,7 +13,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // What a network looks like inside. `Mlp(784, 10, {.hidden = {128}}, random)` has one hidden layer.
 struct Net {
   std::vector<Index> hidden = {64, 64};  // widths of the hidden layers; none: an affine map
-  Var (*activation)(const Var&) = relu;  // behind each hidden layer; tanh, softplus, ...
+  Var (*activation)(const Var&) = relu;  // behind each hidden layer, of each number alone
   Initializer initial = torch_default;   // of every layer
   Index context = 0;                     // numbers per example in pass.context; 0: it takes none
 };
