@@ -82,16 +82,30 @@ TEST(PairingFlows, ContextReachesEveryOutput) {
     }
 }
 
-// As they are by themselves, with eight layers and parameters far from where they begin.
+// Random weights as large as keeps the size of what passes through a network, times a half. With
+// larger ones, eight layers of scales up to e^3 lose more digits than floats have: at three
+// quarters a round trip of Real NVP at D = 64 comes back within 0.04.
+void randomize_by_fan_in(const Module& module, const Random& random) {
+  randomize(module, random);
+  for (const auto& [name, parameter] : module.parameters()) {
+    const Shape& shape = parameter->shape();
+    const double fan_in = shape.rank() == 2 ? static_cast<double>(shape[1]) : 4;
+    parameter->set(parameter->value() * static_cast<Real>(1 / std::sqrt(fan_in)));
+  }
+}
+
+// As they are by themselves, with eight layers.
 TEST(PairingFlows, InverseHoldsOutToFiveStandardDeviations) {
   for (const Case& at : cases)
-    for (Index D : {2, 64}) {
+    for (Index D : {2, 8, 64}) {
       const FlowPtr flow = at.make(D, 8, {});
-      randomize(*flow, Random(2), D == 2 ? 0.3 : 0.1);
+      randomize_by_fan_in(*flow, Random(2));
       Tensor z = Random(3).normal({50, D});
       for (Index i = 0; i < D; ++i) z.set({0, i}, i % 2 == 0 ? 5 : -5);
-      const Tensor again = flow->forward(flow->inverse(z)).z.value();
-      expect_close(again, z, in_double ? 1e-9 : 1e-4, at.name);
+      const double tolerance = in_double ? 1e-9 : 1e-4;
+      const Tensor x = flow->inverse(z), y = flow->forward(z).z.value();
+      expect_close(flow->forward(x).z.value(), z, tolerance, at.name);
+      expect_close(flow->inverse(y), z, tolerance, at.name);
     }
 }
 
