@@ -67,7 +67,7 @@ TEST(PairingFlows, AreFlowsAtRandomParameters) {
 
 TEST(PairingFlows, ContextReachesEveryOutput) {
   for (const Case& at : cases)
-    for (Index D : {1, 4}) {
+    for (Index D : {1, 5}) {
       if (D < at.least_D) continue;
       SCOPED_TRACE(at.name);
       const FlowPtr flow = at.make(D, 3, smooth(2));
@@ -118,17 +118,36 @@ TEST(PairingFlows, BeginAsTheIdentity) {
   }
 }
 
-// For data and a base that are symmetric about 0, the mean gradient of a last layer of zeros is 0.
+// Where data and base are symmetric in each coordinate, the gradient of a last layer of zeros is 0.
 TEST(PairingFlows, NiceBeginsWhereItCanMove) {
   const FlowPtr flow = nice(2, {.layers = 2}, Random(1));
-  const Tensor half = Random(3).normal({200, 2});
+  const Tensor x = Random(3).normal({100, 2}), flipped = x * Tensor({2}, {1, -1});
   const Density density(*flow, {2});
   Pass pass;
-  const Gradients gradients = backward(mean(density.objective(concat({half, -half}, 0), pass)));
+  const Gradients gradients =
+      backward(mean(density.objective(concat({x, -x, flipped, -flipped}, 0), pass)));
   for (const auto& [name, parameter] : flow->parameters())
     if (name == "1.net.4.weight") {
       EXPECT_GT(norm(gradients[*parameter]).item(), 1e-3);
     }
+}
+
+TEST(PairingFlows, EveryCoordinateReachesEveryOther) {
+  for (const Case& at : cases)
+    for (Index D : {2, 5}) {
+      const FlowPtr flow = at.make(D, 4, smooth());
+      randomize(*flow, Random(2), 0.3);
+      const auto f = [&](const Var& x) { return reshape(flow->forward(x).z, Shape{D}); };
+      for (Real slope : jacobian(f, Random(3).normal({1, D})).values())
+        EXPECT_NE(slope, 0) << at.name;
+    }
+}
+
+TEST(PairingFlows, GatedIafBeginsAsAContraction) {
+  const FlowPtr flow = iaf(2, {.layers = 3, .gated = true, .gate = {.bias = 1}}, Random(1));
+  const Tensor x = Random(3).normal({5, 2});
+  const double s = 1 / (1 + std::exp(-1));
+  expect_close(flow->forward(x).z.value(), x * static_cast<Real>(s * s * s), 1e-6, "z");
 }
 
 TEST(PairingFlows, NiceStretchesEveryPointAlike) {
