@@ -13,9 +13,9 @@
 // is the slow direction, coordinate after coordinate. Inverted(iaf(...)) learns from data by
 // likelihood, with D evaluations of each network.
 //
-// What the authors do differently: a gate always, with bias 1 or 2 and no cap; no ActNorm; the
-// context enters each MADE by addition to its first hidden layer alone, where ours adds it to the
-// output as well, and so reaches the first coordinate.
+// What the authors do differently: a gate always, with bias 1 or 2 and no cap; no ActNorm. Their
+// networks take the context as one more input; ours adds it to the first hidden layer and to the
+// output, and so reaches the first coordinate.
 #pragma once
 
 #include "backflow/flows/conditioners/mlp.h"
