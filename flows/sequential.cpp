@@ -28,6 +28,12 @@ class ContextOf {
   Var hidden_;
 };
 
+// Layers do not see what is hidden from them, so a context that none of them takes fails here.
+void check_given_context(const Sequential& flow, const Pass& pass, const Shape& batch) {
+  if (pass.context.value().defined())
+    check_context("sequential", flow.context(), pass, batch.size(0));
+}
+
 }  // namespace
 
 Sequential::Sequential(std::vector<std::unique_ptr<Flow>> layers) : layers_(std::move(layers)) {
@@ -77,6 +83,7 @@ void Sequential::begin_step(const Tensor& x, const Pass& pass) const {
 }
 
 Out Sequential::forward(const Var& x, Pass& pass) const {
+  check_given_context(*this, pass, x.shape());
   prepare(pass.mode, grad_enabled());
   Out out{x, Tensor::zeros({x.size(0)})};
   for (const auto& layer : layers_) {
@@ -88,6 +95,7 @@ Out Sequential::forward(const Var& x, Pass& pass) const {
 }
 
 Tensor Sequential::inverse(const Tensor& z, Pass& pass) const {
+  check_given_context(*this, pass, z.shape());
   Tensor x = z;
   for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {
     const ContextOf context(**layer, pass);
@@ -97,6 +105,7 @@ Tensor Sequential::inverse(const Tensor& z, Pass& pass) const {
 }
 
 Out Sequential::inverse_recorded(const Var& z, Pass& pass) const {
+  check_given_context(*this, pass, z.shape());
   prepare(pass.mode, grad_enabled());
   Out out{z, Tensor::zeros({z.size(0)})};
   for (auto layer = layers_.rbegin(); layer != layers_.rend(); ++layer) {

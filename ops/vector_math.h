@@ -1,4 +1,4 @@
-// Elementary functions for the bodies of loops: exp, log, log1p, tanh, sigmoid and softplus.
+// Elementary functions for the bodies of loops: exp, expm1, log, log1p, tanh, sigmoid and softplus.
 // Internal to the library's sources: no public header includes this one, whose meaning depends on
 // the processor.
 //
@@ -136,8 +136,8 @@ struct Exponential {
     using C = Constants<T>;
     constexpr T log2_e = T(1.44269504088896340736), rounder = Format<T>::rounder;
     const T rounded = multiply_add(x, log2_e, rounder), n = rounded - rounder;
-    const T r = multiply_add(n, -C::ln2_low, multiply_add(n, -C::ln2_high, x));
-    const T q = polynomial(r, C::exp);
+    r = multiply_add(n, -C::ln2_low, multiply_add(n, -C::ln2_high, x));
+    q = polynomial(r, C::exp);
     y = has_fused ? multiply_add(r, multiply_add(r, q, T(1)), T(1)) : 1 + (r + r * r * q);
     biased_n = std::bit_cast<Bits>(rounded);
   }
@@ -155,7 +155,13 @@ struct Exponential {
     return y * power_of_2<T>(biased_n + digits) * (1 / T(Bits{1} << digits));
   }
 
-  T y;
+  // e^x - 1 = 2^n (e^r - 1) + (2^n - 1), where 2^n is a normal number.
+  BACKFLOW_INLINE T minus_1() const {
+    const T scale = power_of_2<T>(biased_n);
+    return multiply_add(r * r * q, scale, multiply_add(r, scale, scale - 1));
+  }
+
+  T r, q, y;      // e^r = y = 1 + r + r^2 q
   Bits biased_n;  // below bits that have no meaning
 };
 
@@ -219,6 +225,16 @@ BACKFLOW_INLINE T exp(T x) {
   using C = Constants<T>;
   const T y = Exponential<T>(x > C::exp_most ? C::exp_most : x).any();
   return x < C::exp_least ? T(0) : y;  // one limit before and one behind make the shorter loop
+}
+
+template <class T>
+BACKFLOW_INLINE T expm1(T x) {
+  using C = Constants<T>;
+  constexpr T is_all_exp = 2 * C::tanh_is_1;  // from here on the 1 is below rounding
+  const T a = x > C::exp_most ? C::exp_most : x;
+  const Exponential<T> e(a < -is_all_exp ? -is_all_exp : a);
+  const T y = x > is_all_exp ? e.any() : e.minus_1();
+  return std::abs(x) < std::numeric_limits<T>::epsilon() / 4 ? x : y;  // -0 and subnormals
 }
 
 template <class T>

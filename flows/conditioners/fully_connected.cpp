@@ -33,10 +33,16 @@ FullyConnected::FullyConnected(Index in, Index out, const Initializer& initial,
                                const Random& random)
     : FullyConnected(initial_values(in, out, initial, random)) {}
 
-Var FullyConnected::operator()(const Var& x) const {
+Var FullyConnected::apply(const Var& x, const Var& weight) const {
   if (x.rank() != 2 || x.size(1) != in())
     fail("fully_connected", "a batch (B, ", in(), ") expected, the input's shape is ", x.shape());
-  return matmul(x, transposed(weight_)) + bias_;
+  return matmul(x, transposed(weight)) + bias_;
+}
+
+Var FullyConnected::operator()(const Var& x) const { return apply(x, weight_); }
+
+Var FullyConnected::operator()(const Var& x, const Tensor& mask) const {
+  return apply(x, weight_ * Var(mask));
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

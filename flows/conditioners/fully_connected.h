@@ -15,11 +15,20 @@ class FullyConnected : public Module {
   FullyConnected(Index in, Index out, const Initializer& initial, const Random& random);
 
   Var operator()(const Var& x) const;  // fails unless x is (B, in)
+  // With W times a mask of zeros and ones, element by element. Where the mask is 0, W has no
+  // effect and the gradient 0.
+  Var operator()(const Var& x, const Tensor& mask) const;
+  Parameter& weight() { return weight_; }
+  Parameter& bias() { return bias_; }
+  const Parameter& weight() const { return weight_; }
+  const Parameter& bias() const { return bias_; }
   Index in() const { return weight_.shape()[1]; }
   Index out() const { return weight_.shape()[0]; }
 
  private:
   explicit FullyConnected(std::array<Tensor, 2> initial);
+  Var apply(const Var& x, const Var& weight) const;
+
   Parameter &weight_, &bias_;
 };
 

@@ -46,6 +46,16 @@ void ActNorm::begin_step(const Tensor& x, const Pass&) const {
   initialize(x);
 }
 
+// x = z e^log_scale + translation has mean 0 and variance 1 where log_scale = -log(std) and
+// translation = -mean / std.
+void ActNorm::begin_inverse_step(const Tensor& z) const {
+  const std::lock_guard lock(first_batch_);
+  if (initialized_.item() != 0) return;
+  initialize(z);
+  log_scale_.set(-log_scale_.value());
+  translation_.set(-translation_.value() * exp(log_scale_).value());
+}
+
 // With the scale s = exp(-log_scale) of a channel: gx = s gz, the translation's gradient is
 // -s sum(gz), and the log-scale's -sum(gz z). Each plane has sums of its own, in double, taken
 // while the cache holds it.
@@ -97,6 +107,15 @@ Out ActNorm::forward(const Var& x, Pass& pass) const {
 Tensor ActNorm::inverse(const Tensor& z, Pass&) const {
   const Shape shape = per_channel(z.shape());
   return z * exp(log_scale_).value().reshape(shape) + translation_.value().reshape(shape);
+}
+
+Out ActNorm::inverse_recorded(const Var& z, Pass& pass) const {
+  const Shape shape = per_channel(z.shape());
+  if (pass.mode == Mode::train) begin_inverse_step(z.value());
+  const Real pixels = z.rank() == 2 ? Real(1) : static_cast<Real>(z.size(2) * z.size(3));
+  const Var scale = exp(reshape(log_scale_, shape));
+  return {z * scale + reshape(translation_, shape),
+          broadcast_to(pixels * sum(log_scale_), {z.size(0)})};
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,6 +1,7 @@
 #include "backflow/flows/transforms/transform.h"
 
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -8,6 +9,13 @@ void check_parameters(const char* who, const Transform& transform, const Shape& 
   const Index K = transform.parameters();
   if (x.rank() != 2 || !(p == Shape{x[0], x[1], K}))
     fail(who, "x (B, D) and parameters (B, D, ", K, ") expected, the shapes are ", x, " and ", p);
+}
+
+Tensor initial_parameters(const Transform& transform, Index elements, const Random& random) {
+  std::vector<Tensor> all;
+  for (Index i = 0; i < elements; ++i)
+    all.push_back(transform.initial(random.stream(static_cast<std::uint32_t>(i))));
+  return concat(all, 0);
 }
 
 std::array<Var, 2> invert(const Transform& transform, const Var& z, const Var& p) {

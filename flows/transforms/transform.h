@@ -34,6 +34,9 @@ class Transform : public Module {
 // Fails unless x is (B, D) and p is (B, D, K) with K = transform.parameters().
 void check_parameters(const char* who, const Transform& transform, const Shape& x, const Shape& p);
 
+// (elements K): initial() of so many elements, each with random numbers of its own.
+Tensor initial_parameters(const Transform& transform, Index elements, const Random& random);
+
 // {x, log dx/dz}: the inverse with its gradients, for any transform. They come from one step of
 // Newton's method at the root, x = x0 - (f(x0; p) - z) / f'(x0; p), recorded with x0 and the slope
 // below held fixed: it moves x0 by rounding errors alone, and differentiates to what the implicit

@@ -7,6 +7,7 @@
 #include "backflow/engine/backward.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/random.h"
+#include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -33,6 +34,68 @@ TEST(Erf, IsFlatFarFromZero) {
   const Var x = Var::leaf(Tensor({4}, {30, -30, inf, -inf}));
   EXPECT_EQ(erf(x).value().values(), (std::vector<Real>{1, -1, 1, -1}));
   EXPECT_EQ(backward(erf(x), Tensor::full({4}, 1))[x].values(), std::vector<Real>(4, 0));
+}
+
+TEST(Elu, KeepsSubnormalsAndTheSignOfZero) {
+  const Real tiny = Limits::denorm_min();
+  const Var x = Var::leaf(Tensor({4}, {Real(-0.0), 0, tiny, -tiny}));
+  const Tensor y = elu(x).value();
+  EXPECT_EQ(y.values(), (std::vector<Real>{0, 0, tiny, -tiny}));
+  EXPECT_TRUE(std::signbit(y[0]));
+  EXPECT_FALSE(std::signbit(y[1]));
+  EXPECT_EQ(backward(elu(x), Tensor::full({4}, 1))[x].values(), std::vector<Real>(4, 1));
+}
+
+// 1 - e^-x is 0 in Real for the least of these, and 1 for the greatest.
+TEST(Log1mexp, HasAllDigitsOfSmallAndOfLargeNumbers) {
+  const Real tiny = Limits::denorm_min(), least = Limits::min(), x0 = Real(1e-20);
+  const Var x = Var::leaf(Tensor({5}, {tiny, least, x0, 40, inf}));
+  const Tensor y = log1mexp(x).value(), slope = backward(log1mexp(x), Tensor::full({5}, 1))[x];
+  for (Index i : {0, 1, 2}) {
+    EXPECT_NEAR(y[i], std::log(x.value()[i]), 2 * Limits::epsilon() * std::abs(y[i]));
+    EXPECT_EQ(slope[i], 1 / x.value()[i]);
+  }
+  const double e = std::exp(-40.0);
+  EXPECT_NEAR(y[3], -e, 4 * Limits::epsilon() * e);
+  EXPECT_NEAR(slope[3], e, 4 * Limits::epsilon() * e);
+  EXPECT_EQ(slope[4], 0);
+  const Var bad = Var::leaf(Tensor({2}, {-1, nan}));
+  for (Real value : backward(log1mexp(bad), Tensor::full({2}, 1))[bad].values())
+    EXPECT_TRUE(std::isnan(value));
+}
+
+// Its limits are x / 1.1 on one side and 0 on the other, half of that where beta is 0.
+TEST(Lipswish, IsFiniteOrItsLimitAtExtremes) {
+  const Real huge = Limits::max() / 2;
+  struct Case {
+    Real x, beta, y, slope, change;  // change: the derivative by beta
+  };
+  for (const Case& c : std::vector<Case>{{inf, 1, inf, 1, 0},
+                                         {-inf, 1, Real(-0.0), 0, 0},
+                                         {huge, 1, huge, 1, 0},
+                                         {-huge, 1, Real(-0.0), 0, 0},
+                                         {-huge, -1, -huge, 1, 0},
+                                         {huge, huge, huge, 1, 0},
+                                         {-1, inf, Real(-0.0), 0, 0},
+                                         {Real(-0.0), 1, Real(-0.0), 0.5, 0},
+                                         {inf, 0, inf, 0.5, inf}}) {
+    const Var x = Var::leaf(Tensor(c.x)), beta = Var::leaf(Tensor(c.beta));
+    const Var y = lipswish(x, beta);
+    const Gradients gradients = backward(y);
+    EXPECT_EQ(y.value().item(), c.y / Real(1.1)) << c.x << " " << c.beta;
+    EXPECT_EQ(std::signbit(y.value().item()), std::signbit(c.y)) << c.x << " " << c.beta;
+    EXPECT_EQ(gradients[x].item(), c.slope / Real(1.1)) << c.x << " " << c.beta;
+    EXPECT_EQ(gradients[beta].item(), c.change) << c.x << " " << c.beta;
+  }
+}
+
+TEST(Lipswish, SlopesAreAtMostOneWhateverBetaIs) {
+  const Var x = Var::leaf(Random(1).normal({100'000}) * 4);
+  for (double beta : {1e-3, 0.5, 1.0, 30.0}) {
+    const Tensor slopes = backward(lipswish(x, beta), Tensor::full(x.shape(), 1))[x];
+    for (Real slope : slopes.values()) ASSERT_LE(std::abs(slope), 1) << beta;
+    EXPECT_GT(max(slopes).item(), 0.45) << beta;
+  }
 }
 
 // The gradients of both inputs, where that of the output is g.

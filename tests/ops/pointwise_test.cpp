@@ -50,6 +50,9 @@ const std::vector<UnaryCase> unary_cases = {
      [](long double x) { return -std::log1p(std::exp(-x)); }, -6, 6},
     {"softplus", [](const Var& x) { return softplus(x); },
      [](long double x) { return std::log1p(std::exp(x)); }, -6, 6},
+    {"log1mexp", log1mexp, [](long double x) { return std::log1p(-std::exp(-x)); }, 0.3, 6},
+    {"elu", elu, [](long double x) { return x < 0 ? std::expm1(x) : x; }, -3, 2, {0}},
+    {"silu", silu, [](long double x) { return x / (1 + std::exp(-x)); }, -3, 3},
     {"relu",
      [](const Var& x) { return relu(x); },
      [](long double x) { return x < 0 ? 0 : x; },
@@ -84,6 +87,7 @@ struct BinaryCase {
   Var (*op)(const Var&, const Var&);
   double (*reference)(double, double);
   bool has_kink = false;  // where both are equal there is no derivative
+  double ulps = 1;        // that values may be wrong by
 };
 
 const std::vector<BinaryCase> binary_cases = {
@@ -96,6 +100,8 @@ const std::vector<BinaryCase> binary_cases = {
     {"divide", [](const Var& a, const Var& b) { return a / b; },
      [](double a, double b) { return a / b; }},
     {"hypot", hypot, [](double a, double b) { return std::hypot(a, b); }},
+    {"lipswish", lipswish, [](double a, double b) { return a / (1 + std::exp(-a * b)) / 1.1; },
+     false, 8},
     {"maximum", maximum, [](double a, double b) { return std::max(a, b); }, true},
     {"minimum", minimum, [](double a, double b) { return std::min(a, b); }, true},
 };
@@ -286,6 +292,13 @@ TEST(Unary, LimitsAreThoseOfTheFunctions) {
   EXPECT_EQ(at(log_sigmoid, -inf), -inf);
   EXPECT_EQ(at([](const Var& x) { return pow(x, -1); }, 0), inf);
   EXPECT_EQ(at(relu, -inf), 0);
+  EXPECT_EQ(at(elu, inf), inf);
+  EXPECT_EQ(at(silu, inf), inf);
+  EXPECT_EQ(at(silu, -inf), 0);
+  EXPECT_EQ(at(elu, -inf), -1);
+  EXPECT_EQ(at(log1mexp, 0), -inf);
+  EXPECT_EQ(at(log1mexp, inf), 0);
+  EXPECT_TRUE(std::isnan(at(log1mexp, -1)));
   EXPECT_EQ(at([](const Var& x) { return clamp(x, -2, 3); }, inf), 3);
 }
 
@@ -300,6 +313,11 @@ TEST(Unary, SaturatedLogisticsAreFiniteWithFiniteGradients) {
                                                                     {softplus, -1000, 0, 0},
                                                                     {log_sigmoid, 1000, 0, 0},
                                                                     {log_sigmoid, -1000, -1000, 1},
+                                                                    {elu, -1000, -1, 0},
+                                                                    {elu, 1000, 1000, 1},
+                                                                    {silu, 1000, 1000, 1},
+                                                                    {silu, -1000, 0, 0},
+                                                                    {log1mexp, 1000, 0, 0},
                                                                     {tanh, 1000, 1, 0},
                                                                     {tanh, -1000, -1, 0}}) {
     const Tensor at = Tensor::full({37}, x);
@@ -311,6 +329,7 @@ TEST(Unary, SaturatedLogisticsAreFiniteWithFiniteGradients) {
 TEST(Unary, GradientsAtKinksAreThePromisedOnes) {
   EXPECT_EQ(gradient_at(abs, Tensor(0)).item(), 0);
   EXPECT_EQ(gradient_at(relu, Tensor(0)).item(), 0);
+  EXPECT_EQ(gradient_at(elu, Tensor(0)).item(), 1);
   const auto clamped = [](const Var& x) { return clamp(x, -1, 2); };
   EXPECT_EQ(gradient_at(clamped, Tensor({4}, {Real(-1.5), -1, 2, Real(2.5)})).values(),
             (std::vector<Real>{0, 1, 1, 0}));
@@ -336,6 +355,16 @@ TEST(VectorMath, IsWithinAFewUnitsInTheLastPlace) {
   EXPECT_LE(worst_ulps(log, std::log, positive), 4);
   EXPECT_LE(worst_ulps(log1p, std::log1p, above_minus_1), 4);
   EXPECT_LE(worst_ulps(tanh, std::tanh, x), 4);
+  EXPECT_LE(worst_ulps(
+                elu, [](long double x) { return x < 0 ? std::expm1(x) : x; }, x),
+            4);
+  EXPECT_LE(worst_ulps(
+                log1mexp,
+                [](long double x) {
+                  return x < 0.5L ? std::log(-std::expm1(-x)) : std::log1p(-std::exp(-x));
+                },
+                magnitude),
+            4);
   EXPECT_LE(worst_ulps(erf, std::erf, x), 4);
   EXPECT_LE(worst_ulps(
                 sigmoid, [](long double x) { return 1 / (1 + std::exp(-x)); }, x),
@@ -359,7 +388,7 @@ TEST_P(BinaryOp, BroadcastsAsNumPyDoes) {
     for (Index i = 0; i < y.size(); ++i) {
       const double expected =
           c.reference(a[source_of(i, y.shape(), a.shape())], b[source_of(i, y.shape(), b.shape())]);
-      ASSERT_TRUE(is_close(y[i], expected, 1)) << c.name << ' ' << shapes.a << ' ' << shapes.b;
+      ASSERT_TRUE(is_close(y[i], expected, c.ulps)) << c.name << ' ' << shapes.a << ' ' << shapes.b;
     }
   }
 }

@@ -1,0 +1,29 @@
+//   z1 = x1,   z2 = x2 + m(x1);   at last   z = x e^s
+#include "backflow/flows/coupling/nice.h"
+
+#include "backflow/flows/coupling/coupling.h"
+#include "backflow/flows/elementwise/diagonal.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/permute.h"
+#include "backflow/flows/sequential.h"
+#include "backflow/flows/transforms/affine.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+std::unique_ptr<Flow> nice(Index D, const NiceOptions& options, const Random& random) {
+  if (options.layers < 1) fail("nice", "at least one layer expected, got ", options.layers);
+  std::vector<std::unique_ptr<Flow>> layers;
+  for (int i = 0; i < options.layers; ++i) {
+    // Of an odd number, the coordinates that a layer moves are those that the next one keeps.
+    const Index kept = i % 2 == 0 ? D - D / 2 : D / 2;
+    layers.push_back(std::make_unique<ActNorm>(D));
+    layers.push_back(std::make_unique<Coupling>(D, kept, std::make_unique<Additive>(), options.net,
+                                                random.stream(static_cast<std::uint32_t>(i)),
+                                                Start::random));
+    layers.push_back(reverse(D));
+  }
+  layers.push_back(std::make_unique<Diagonal>(D));
+  return std::make_unique<Sequential>(std::move(layers));
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
