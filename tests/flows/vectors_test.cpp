@@ -10,11 +10,10 @@
 // the gradient of W, -1/2 sum(logdet seed) W^T to that of R. So theirs is ours with the seed grad_z
 // at z and -1/B at each of the B log-determinants: what minimising -mean(log_prob) seeds. The
 // reconstruction loss is minimised on both sides.
+#include "backflow/tests/flows/vectors.h"
+
 #include <gtest/gtest-spi.h>
 
-#include <set>
-
-#include "backflow/apps/files/safetensors.h"
 #include "backflow/flows/elementwise/activations.h"
 #include "backflow/flows/elementwise/spline.h"
 #include "backflow/flows/image/actnorm.h"
@@ -27,49 +26,9 @@
 #include "backflow/flows/linear/self_normalizing.h"
 #include "backflow/flows/sequential.h"
 #include "backflow/ops/shape.h"
-#include "backflow/tests/flows/check_flow.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-// One file. Every tensor of it must be asked for, as an input or to compare with.
-class Vectors {
- public:
-  explicit Vectors(const std::string& name)
-      : name_(name),
-        tensors_(
-            load_safetensors(BACKFLOW_SOURCE_ROOT "/tests/data/" + name + ".safetensors").tensors) {
-  }
-  ~Vectors() {
-    for (const auto& [tensor, value] : tensors_)
-      EXPECT_TRUE(used_.contains(tensor)) << name_ << " holds '" << tensor << "', never compared";
-  }
-
-  Tensor operator[](const std::string& tensor) {
-    used_.insert(tensor);
-    const auto found = tensors_.find(tensor);
-    if (found == tensors_.end()) fail("vectors", name_, " has no '", tensor, "'");
-    return found->second;
-  }
-
-  bool has(const std::string& tensor) const { return tensors_.contains(tensor); }
-
-  // A kernel of one tap is a matrix, a tensor with one element a scalar: only sizes must agree.
-  void expect(const std::string& tensor, const Tensor& actual) {
-    const Tensor expected = (*this)[tensor];
-    ASSERT_EQ(actual.size(), expected.size()) << name_ << ": " << tensor;
-    double largest = 0;
-    for (Real value : expected.values()) largest = std::max(largest, std::abs(double{value}));
-    for (Index i = 0; i < expected.size(); ++i)
-      ASSERT_NEAR(actual[i], expected[i], (in_double ? 1e-9 : 1e-4) * largest)
-          << name_ << ": " << tensor << ", element " << i;
-  }
-
- private:
-  std::string name_;
-  std::map<std::string, Tensor> tensors_;
-  std::set<std::string> used_;
-};
 
 void expect_flow(Vectors& vectors, const Flow& flow) {
   for (const auto& [name, parameter] : flow.parameters()) parameter->set(vectors["param." + name]);
