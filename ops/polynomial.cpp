@@ -48,8 +48,8 @@ GaussLegendre<T> gauss_legendre(Index n) {
 
 // Of one element in T, with the coefficients a[k * terms + l].
 template <class T>
-struct SumOfSquares {
-  SumOfSquares(const Shape& a, double floor)
+struct Squares {
+  Squares(const Shape& a, double floor)
       : K(a[-2]), terms(a[-1]), floor(static_cast<T>(floor)), rule(gauss_legendre<T>(terms)) {}
 
   T polynomial(const Real* a, T t) const {
@@ -117,7 +117,7 @@ void check(const Tensor& x, const Tensor& a, double floor) {
 std::array<Var, 2> sum_of_squares(const Var& x, const Var& a, double floor) {
   const Tensor X = x.value(), A = a.value();
   check(X, A, floor);
-  const SumOfSquares<Real> s(A.shape(), floor);
+  const Squares<Real> s(A.shape(), floor);
   const Index n = s.K * s.terms, at_once = std::max<Index>(1, elements_per_chunk / (8 * n + 1));
   Tensor value = Tensor::empty(X.shape()), log_slope = Tensor::empty(X.shape());
   parallel_for(X.size(), at_once,
@@ -152,7 +152,7 @@ std::array<Var, 2> sum_of_squares(const Var& x, const Var& a, double floor) {
 
 Tensor sum_of_squares_inverse(const Tensor& value, const Tensor& a, double floor) {
   check(value, a, floor);
-  const SumOfSquares<double> s(a.shape(), floor);
+  const Squares<double> s(a.shape(), floor);
   const auto of = [&, n = s.K * s.terms](Index i, double x) -> ValueAndSlope {
     const Real* at = a.data() + i * n;
     return {s.value(at, x), s.slope(at, x)};
