@@ -8,9 +8,8 @@
 // density; several layers do with less. Fast is the density. A sample takes one evaluation of each
 // network, coordinate after coordinate, and for each the root of a polynomial.
 //
-// What the authors do differently: batch normalization between the layers, not ActNorm, and
-// coefficients without a unit of x or a floor (flows/transforms/sum_of_squares.h, which also says
-// where a stack of polynomials overflows: keep R <= 3 in float).
+// What the authors do differently: their coefficients have no unit of x and their slope no floor
+// (flows/transforms/sum_of_squares.h, which also says where a stack of polynomials overflows).
 #pragma once
 
 #include "backflow/flows/conditioners/mlp.h"
@@ -19,7 +18,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 struct SosOptions {
-  int layers = 3;
+  int layers = 4;
   Net net = {.activation = tanh};  // with a context: a flow of p(x | context)
   SumOfSquaresOptions polynomial = {};
 };

@@ -7,9 +7,15 @@
 // which bounds the log-derivative from below; both are as in zuko. ops/polynomial.h has the
 // integral with any coefficients.
 //
-// Its z grows as x^(2 R + 1), so stacked ones are of a degree of (2 R + 1)^layers, and end where
-// the largest number does. For R = 3 and a_kl of size 1, one alone is finite for |x| up to about
-// 2e5 in float and 1e44 in double, two for 600 and 4e6, three for 25 and 700.
+// Its z grows as x^(2 R + 1), and n of them as x^((2 R + 1)^n): a stack ends where the largest
+// number does. If all c and a_kl are 1 and the unit 3, it is finite for |x| up to about
+//
+//            float, n = 1, 2, 3    double, n = 1, 2, 3
+//   R = 2    1e8, 140, 6           1e62, 8e12, 1200
+//   R = 3    1e6, 22, 2.5          3e44, 7e6, 30
+//
+// So in float keep R <= 3, and the coefficients small: they begin so, and ActNorm between the
+// layers brings the data back to a few units.
 #pragma once
 
 #include "backflow/flows/transforms/transform.h"
@@ -18,7 +24,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 struct SumOfSquaresOptions {
   Index polynomials = 3;  // K
-  Index degree = 3;       // R, at most 15
+  Index degree = 2;       // R, at most 15
   double unit = 3;        // x are expected to be within a few of it
   double floor = 1e-3;    // of the slope, at least 0
 };

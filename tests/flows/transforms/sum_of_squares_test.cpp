@@ -53,25 +53,32 @@ TEST(SumOfSquaresTransform, RefusesOptionsThatMakeNoPolynomial) {
             "[sos] at least one layer expected, got 0");
 }
 
-// Where float ends, which the header of the transform promises to say.
+// Whether a stack of transforms whose parameters are all 1 is finite at x and at -x.
+bool is_finite_at(double x, Index degree, int layers) {
+  const SumOfSquares transform({.degree = degree});
+  const Tensor p = Tensor::full({1, 2, transform.parameters()}, 1);
+  Var z = Tensor({1, 2}, {static_cast<Real>(x), static_cast<Real>(-x)});
+  bool finite = true;
+  for (int i = 0; i < layers; ++i) {
+    const auto [next, log_slope] = transform.forward(z, p);
+    finite = finite && all_finite(next.value()) && all_finite(log_slope.value());
+    z = next;
+  }
+  return finite;
+}
+
 TEST(SumOfSquaresTransform, StacksAreFiniteAsFarAsItsHeaderSays) {
-  const SumOfSquares transform;
-  const auto finite_for = [&](int layers, double x) {
-    const Tensor p = Tensor::full({1, 2, transform.parameters()}, 1);
-    Var z = Tensor({1, 2}, {static_cast<Real>(x), static_cast<Real>(-x)}), logdet = Tensor(Real(0));
-    for (int i = 0; i < layers; ++i) {
-      const auto [next, log_slope] = transform.forward(z, p);
-      logdet = logdet + log_slope;
-      z = next;
-    }
-    return all_finite(z.value()) && all_finite(logdet.value());
+  struct End {
+    Index degree;
+    int layers;
+    double in_float, in_double;
   };
-  const auto furthest = [&](int layers) {
-    double x = 1;
-    while (finite_for(layers, x * 1.05)) x *= 1.05;
-    return x;
-  };
-  for (int layers : {1, 2, 3}) std::cerr << layers << " " << furthest(layers) << "\n";
+  for (const End& end : {End{2, 1, 1.5e8, 1.4e62}, End{2, 2, 140, 8e12}, End{2, 3, 6, 1200},
+                         End{3, 1, 1e6, 3.5e44}, End{3, 2, 22, 7e6}, End{3, 3, 2.5, 30}}) {
+    const double x = in_double ? end.in_double : end.in_float;
+    EXPECT_TRUE(is_finite_at(x, end.degree, end.layers)) << end.degree << " " << end.layers;
+    EXPECT_FALSE(is_finite_at(2 * x, end.degree, end.layers)) << end.degree << " " << end.layers;
+  }
 }
 
 // ---- The flow ---------------------------------------------------------------------------------
@@ -85,11 +92,25 @@ TEST(SosFlow, HoldsWhatEveryFlowHolds) {
     const std::unique_ptr<Flow> flow = sos(D, small(), Random(1));
     randomize(*flow, Random(2), 0.3);
     const Tensor x = Random(3).normal({3, D});
-    check_flow("sos", *flow, x, x * 20);
+    check_flow("sos", *flow, x, x * (in_double ? 20 : 4));
     check_recorded_inverse(*flow, x);
     check_batches_of_one(*flow, x);
     check_threads(*flow, Random(4).normal({700, D}));
     check_takes_no_context(*flow, x);
+  }
+}
+
+// By the error in z: an error in x counts as much as the flow stretches it.
+TEST(SosFlow, InverseUndoesItOutToFiveStandardDeviations) {
+  for (Index D : {1, 2, 64}) {
+    const std::unique_ptr<Flow> flow = sos(D, {.net = {.hidden = {16}, .activation = tanh}}, Random(1));
+    randomize(*flow, Random(2), D > 2 ? 0.05 : 0.2);
+    const Tensor x = Random(3).uniform({100, D}) * 10 - Tensor(Real(5));
+    const Tensor z = flow->forward(x).z.value();
+    expect_close(flow->forward(flow->inverse(z)).z.value(), z, in_double ? 1e-9 : 1e-4, "z");
+    const Tensor noise = Random(4).normal({100, D});
+    expect_close(flow->forward(flow->inverse(noise)).z.value(), noise, in_double ? 1e-9 : 1e-4,
+                 "noise");
   }
 }
 
