@@ -18,67 +18,79 @@ struct ElementGradients {
   Real x, h, m;
 };
 
+// A function of one element is inlined, so that loops of it become vector instructions.
+#define BACKFLOW_INLINED __attribute__((always_inline))
+
 // f(x, h, m) gives Outputs and rule(x, h, m, gz, gl) ElementGradients, of one element.
 template <class F, class G>
 std::array<Var, 2> transform_elements(OpName op, const Var& x, const Var& p, F f, G rule) {
   const Tensor X = x.value(), P = p.value();
   Tensor z = Tensor::empty(X.shape()), log_slope = Tensor::empty(X.shape());
   for_each_element(X.size(), [f, x = X.data(), p = P.data(), z = z.mutable_data(),
-                              l = log_slope.mutable_data()](Index i) {
+                              l = log_slope.mutable_data()](Index i) BACKFLOW_INLINED {
     const Outputs out = f(x[i], p[2 * i], p[2 * i + 1]);
     z[i] = out.z;
     l[i] = out.log_slope;
   });
-  return record(op, {z, log_slope},
-                joint_grad({x, p}, [X, P, rule](const Tensor& gz, const Tensor& gl) {
-                  Tensor gx = Tensor::empty(X.shape()), gp = Tensor::empty(P.shape());
-                  for_each_element(
-                      X.size(), [rule, x = X.data(), p = P.data(), gz = gz.data(), gl = gl.data(),
-                                 gx = gx.mutable_data(), gp = gp.mutable_data()](Index i) {
-                        const ElementGradients g = rule(x[i], p[2 * i], p[2 * i + 1], gz[i], gl[i]);
-                        gx[i] = g.x;
-                        gp[2 * i] = g.h;
-                        gp[2 * i + 1] = g.m;
-                      });
-                  return grads(gx, gp);
-                }));
+  return record(
+      op, {z, log_slope}, joint_grad({x, p}, [X, P, rule](const Tensor& gz, const Tensor& gl) {
+        Tensor gx = Tensor::empty(X.shape()), gp = Tensor::empty(P.shape());
+        for_each_element(
+            X.size(), [rule, x = X.data(), p = P.data(), gz = gz.data(), gl = gl.data(),
+                       gx = gx.mutable_data(), gp = gp.mutable_data()](Index i) BACKFLOW_INLINED {
+              const ElementGradients g = rule(x[i], p[2 * i], p[2 * i + 1], gz[i], gl[i]);
+              gx[i] = g.x;
+              gp[2 * i] = g.h;
+              gp[2 * i + 1] = g.m;
+            });
+        return grads(gx, gp);
+      }));
 }
 
 // f(z, h, m) gives x.
 template <class F>
 Tensor invert_elements(const Tensor& z, const Tensor& p, F f) {
   Tensor x = Tensor::empty(z.shape());
-  for_each_element(z.size(), [f, z = z.data(), p = p.data(), x = x.mutable_data()](Index i) {
-    x[i] = f(z[i], p[2 * i], p[2 * i + 1]);
-  });
+  for_each_element(z.size(), [f, z = z.data(), p = p.data(), x = x.mutable_data()](Index i)
+                                 BACKFLOW_INLINED { x[i] = f(z[i], p[2 * i], p[2 * i + 1]); });
   return x;
 }
 
 // ---- Affine -----------------------------------------------------------------------------------
 
-// log s and its derivative by h.
+// What a form makes of h, log s for Affine, and its derivative by h.
 struct LogScale {
   Real value, slope;
 };
 
-// Calls body with a function from h to LogScale: a type for each form, so that loops have no
-// branch.
+// A type for each form, so that loops have no branch.
+struct Plain {
+  BACKFLOW_INLINED LogScale operator()(Real h) const { return {h, 1}; }
+};
+struct Capped {
+  BACKFLOW_INLINED LogScale operator()(Real h) const {
+    const Real t = vector_math::tanh(h / cap);
+    return {cap * t, 1 - t * t};
+  }
+  Real cap;
+};
+struct Softplus {
+  BACKFLOW_INLINED LogScale operator()(Real h) const {
+    const Real s = vector_math::softplus(h) + least;
+    return {vector_math::log(s), vector_math::sigmoid(h) / s};
+  }
+  Real least;
+};
+
 template <class Body>
 auto with_form(const AffineOptions& options, Body body) {
-  const Real cap = options.cap, least = options.least;
   switch (options.scale) {
     case ScaleForm::capped:
-      return body([cap](Real h) -> LogScale {
-        const Real t = vector_math::tanh(h / cap);
-        return {cap * t, 1 - t * t};
-      });
+      return body(Capped{static_cast<Real>(options.cap)});
     case ScaleForm::softplus:
-      return body([least](Real h) -> LogScale {
-        const Real s = vector_math::softplus(h) + least;
-        return {vector_math::log(s), vector_math::sigmoid(h) / s};
-      });
+      return body(Softplus{static_cast<Real>(options.least)});
     default:
-      return body([](Real h) -> LogScale { return {h, 1}; });
+      return body(Plain{});
   }
 }
 
@@ -86,11 +98,11 @@ template <class F>
 std::array<Var, 2> scale_and_shift(const Var& x, const Var& p, F log_scale) {
   return transform_elements(
       "affine", x, p,
-      [=](Real x, Real h, Real m) -> Outputs {
+      [=](Real x, Real h, Real m) BACKFLOW_INLINED -> Outputs {
         const Real l = log_scale(h).value;
         return {x * vector_math::exp(l) + m, l};
       },
-      [=](Real x, Real h, Real, Real gz, Real gl) -> ElementGradients {
+      [=](Real x, Real h, Real, Real gz, Real gl) BACKFLOW_INLINED -> ElementGradients {
         const LogScale l = log_scale(h);
         const Real gx = gz * vector_math::exp(l.value);
         return {gx, (gx * x + gl) * l.slope, gz};
@@ -101,11 +113,11 @@ template <class F>
 std::array<Var, 2> shift_and_divide(const Var& x, const Var& p, F log_scale) {
   return transform_elements(
       "affine", x, p,
-      [=](Real x, Real h, Real m) -> Outputs {
+      [=](Real x, Real h, Real m) BACKFLOW_INLINED -> Outputs {
         const Real l = log_scale(h).value;
         return {(x - m) * vector_math::exp(-l), -l};
       },
-      [=](Real x, Real h, Real m, Real gz, Real gl) -> ElementGradients {
+      [=](Real x, Real h, Real m, Real gz, Real gl) BACKFLOW_INLINED -> ElementGradients {
         const LogScale l = log_scale(h);
         const Real gx = gz * vector_math::exp(-l.value);
         return {gx, -(gx * (x - m) + gl) * l.slope, -gx};
@@ -149,10 +161,10 @@ Tensor Affine::inverse(const Tensor& z, const Tensor& p) const {
   const Tensor q = with_log_scale(p).value();
   return with_form(options_, [&](auto log_scale) {
     if (options_.divides)
-      return invert_elements(z, q, [=](Real z, Real h, Real m) {
+      return invert_elements(z, q, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
         return z * vector_math::exp(log_scale(h).value) + m;
       });
-    return invert_elements(z, q, [=](Real z, Real h, Real m) {
+    return invert_elements(z, q, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
       return (z - m) * vector_math::exp(-log_scale(h).value);
     });
   });
@@ -166,14 +178,10 @@ Tensor Affine::initial(const Random&) const {
 
 // ---- Gate -------------------------------------------------------------------------------------
 
-// The argument of the sigmoid, and its derivative by h.
-static auto gate_of(const GateOptions& options) {
-  const bool capped = std::isfinite(options.cap);
-  return [=, bias = static_cast<Real>(options.bias),
-          cap = static_cast<Real>(capped ? options.cap : 1)](Real h) -> LogScale {
-    const Real t = capped ? vector_math::tanh(h / cap) : 0;
-    return {bias + (capped ? cap * t : h), 1 - t * t};
-  };
+// The argument of the sigmoid is the bias and what body's function of h gives.
+template <class Body>
+static auto with_gate(const GateOptions& options, Body body) {
+  return std::isinf(options.cap) ? body(Plain{}) : body(Capped{static_cast<Real>(options.cap)});
 }
 
 Gate::Gate(const GateOptions& options) : options_(options) {
@@ -183,27 +191,31 @@ Gate::Gate(const GateOptions& options) : options_(options) {
 
 std::array<Var, 2> Gate::forward(const Var& x, const Var& p) const {
   check_parameters("gate", *this, x.shape(), p.shape());
-  const auto gate = gate_of(options_);
-  return transform_elements(
-      "gate", x, p,
-      [=](Real x, Real h, Real m) -> Outputs {
-        const Real g = gate(h).value;
-        return {vector_math::sigmoid(g) * x + vector_math::sigmoid(-g) * m,
-                -vector_math::softplus(-g)};
-      },
-      [=](Real x, Real h, Real m, Real gz, Real gl) -> ElementGradients {
-        const auto [g, slope] = gate(h);
-        const Real s = vector_math::sigmoid(g), rest = vector_math::sigmoid(-g);
-        return {gz * s, (gz * (x - m) * s + gl) * rest * slope, gz * rest};
-      });
+  return with_gate(options_, [&, bias = static_cast<Real>(options_.bias)](auto gate) {
+    return transform_elements(
+        "gate", x, p,
+        [=](Real x, Real h, Real m) BACKFLOW_INLINED -> Outputs {
+          const Real g = bias + gate(h).value;
+          return {vector_math::sigmoid(g) * x + vector_math::sigmoid(-g) * m,
+                  -vector_math::softplus(-g)};
+        },
+        [=](Real x, Real h, Real m, Real gz, Real gl) BACKFLOW_INLINED -> ElementGradients {
+          const auto [value, slope] = gate(h);
+          const Real g = bias + value;
+          const Real s = vector_math::sigmoid(g), rest = vector_math::sigmoid(-g);
+          return {gz * s, (gz * (x - m) * s + gl) * rest * slope, gz * rest};
+        });
+  });
 }
 
 // z - m = s (x - m), and 1 / s = 1 + e^-g.
 Tensor Gate::inverse(const Tensor& z, const Tensor& p) const {
   check_parameters("gate", *this, z.shape(), p.shape());
-  const auto gate = gate_of(options_);
-  return invert_elements(
-      z, p, [=](Real z, Real h, Real m) { return z + vector_math::exp(-gate(h).value) * (z - m); });
+  return with_gate(options_, [&, bias = static_cast<Real>(options_.bias)](auto gate) {
+    return invert_elements(z, p, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
+      return z + vector_math::exp(-(bias + gate(h).value)) * (z - m);
+    });
+  });
 }
 
 Tensor Gate::initial(const Random&) const { return Tensor::zeros({2}); }
