@@ -53,6 +53,20 @@ TEST(SumOfSquaresTransform, RefusesOptionsThatMakeNoPolynomial) {
             "[sos] at least one layer expected, got 0");
 }
 
+TEST(SumOfSquaresTransform, IsFiniteAtExtremeParameters) {
+  SumOfSquares transform({.polynomials = 2, .degree = 1});
+  for (Real size : {Real(1e4), Real(-1e4), Real(1e-20)}) {
+    // The second element's polynomials all vanish at x = 3 (as -a_k1 = 1 + a_k0): the floor is
+    // left.
+    TransformFlow flow(transform, Tensor({1, 2, 5}, {size, size, -size, size, 2, 5, size, -1 - size,
+                                                     size, -1 - size}));
+    check_finite(flow, Tensor({1, 2}, {-50, 3}), {});
+    const auto [z, log_slope] = transform.forward(Tensor({1, 2}, {-50, 3}), flow.p);
+    EXPECT_NEAR(log_slope.value()[1], std::log(1e-3), in_double ? 1e-6 : 0.1);
+    check_both_ways(transform, Tensor({1, 2}, {-50, 2}), flow.p.value());
+  }
+}
+
 // Whether a stack of transforms whose parameters are all 1 is finite at x and at -x.
 bool is_finite_at(double x, Index degree, int layers) {
   const SumOfSquares transform({.degree = degree});
@@ -103,7 +117,8 @@ TEST(SosFlow, HoldsWhatEveryFlowHolds) {
 // By the error in z: an error in x counts as much as the flow stretches it.
 TEST(SosFlow, InverseUndoesItOutToFiveStandardDeviations) {
   for (Index D : {1, 2, 64}) {
-    const std::unique_ptr<Flow> flow = sos(D, {.net = {.hidden = {16}, .activation = tanh}}, Random(1));
+    const std::unique_ptr<Flow> flow =
+        sos(D, {.net = {.hidden = {16}, .activation = tanh}}, Random(1));
     randomize(*flow, Random(2), D > 2 ? 0.05 : 0.2);
     const Tensor x = Random(3).uniform({100, D}) * 10 - Tensor(Real(5));
     const Tensor z = flow->forward(x).z.value();
