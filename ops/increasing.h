@@ -254,7 +254,7 @@ Tensor invert_each(const char* flow, const Tensor& z, I interval, S s) {
   parallel_for(z.size(), 64, [&, out = x.mutable_data(), z = z.data()](Index i, Index end) {
     for (; i < end; ++i)
       out[i] = static_cast<Real>(solve_between(
-          flow, [&s, i](double x) -> ValueAndSlope { return s(i, x); }, interval(i), z[i]));
+          flow, [&s, i](double at) -> ValueAndSlope { return s(i, at); }, interval(i), z[i]));
   });
   return x;
 }
@@ -265,9 +265,9 @@ Tensor invert_each(const char* flow, const Tensor& z, I interval, S s) {
 // in double.
 template <class S>
 Tensor invert_together(const char* flow, const Tensor& z, S s, Interval interval = {}) {
-  std::vector<RootSearch<Real>> searches;
-  for (Real y : z.values()) searches.emplace_back(flow, interval, y);
-  for (;;) {
+  std::vector<RootSearch<Real>> all;
+  for (Real y : z.values()) all.emplace_back(flow, interval, y);
+  for (RootSearch<Real>* const searches = all.data();;) {
     Tensor x = Tensor::empty(z.shape());
     bool solved = true;
     for (Index i = 0; i < z.size(); ++i) {
