@@ -114,7 +114,8 @@ TEST(Residual, InverseReachesFarOut) {
 
 TEST(Residual, InverseOfWhatIsNotFiniteFails) {
   const auto block = random_block(2, {});
-  for (const Real bad : {std::numeric_limits<Real>::infinity(), std::nan("")}) {
+  for (const Real bad :
+       {std::numeric_limits<Real>::infinity(), std::numeric_limits<Real>::quiet_NaN()}) {
     const std::string error = error_of([&] { block->inverse(Tensor({2, 2}, {1, 2, bad, 3})); });
     EXPECT_TRUE(
         error.starts_with("[residual] the inverse did not converge in 1 steps: the last "
