@@ -100,15 +100,15 @@ Out Residual::inverse_recorded(const Var& z, Pass& pass) const {
   return {x, -forward(x, pass).logdet};
 }
 
-// In exact arithmetic each step is shorter than the one before. So once a few were not, and are
-// short, rounding errors are all that is left.
+// A row is settled when rounding errors explain its step: it is as short as those of x, or short
+// and has not become shorter for a while. In exact arithmetic each is shorter than the one before.
 Tensor fixed_point(const char* flow, const Tensor& z, const std::function<Tensor(const Tensor&)>& g,
                    int most_steps) {
-  constexpr int not_shorter_enough = 3;
-  const double is_short = std::sqrt(std::numeric_limits<Real>::epsilon());
+  constexpr int a_while = 20;
+  constexpr double epsilon = std::numeric_limits<Real>::epsilon();
   const Index B = z.size(0);
-  std::vector<double> last(B, std::numeric_limits<double>::infinity());
-  std::vector<int> not_shorter(B);
+  std::vector<double> shortest(B, std::numeric_limits<double>::infinity());
+  std::vector<int> since(B);
   Tensor x = z;
   double longest = 0;
   int step = 0;
@@ -121,10 +121,10 @@ Tensor fixed_point(const char* flow, const Tensor& z, const std::function<Tensor
     settled = true;
     longest = 0;
     for (Index b = 0; b < B; ++b) {
-      const bool may_be_rounding = length[b] <= is_short * (1 + size[b]);
-      not_shorter[b] += may_be_rounding && length[b] >= last[b];
-      settled &= length[b] == 0 || not_shorter[b] >= not_shorter_enough;
-      last[b] = length[b];
+      const double relative = length[b] / (1 + double{size[b]});
+      since[b] = length[b] < shortest[b] ? 0 : since[b] + 1;
+      shortest[b] = std::min<double>(shortest[b], length[b]);
+      settled &= relative <= 2 * epsilon || (relative <= std::sqrt(epsilon) && since[b] >= a_while);
       longest = length[b] <= longest ? longest : length[b];  // NaN stays
     }
   }

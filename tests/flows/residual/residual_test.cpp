@@ -112,6 +112,27 @@ TEST(Residual, InverseReachesFarOut) {
   }
 }
 
+// g(x) = -c^2 x for x > 0: the inverse stretches as much as it ever may, the iteration is slowest.
+TEST(Residual, InverseStandsTheGreatestStretch) {
+  for (const double c : {0.9, 0.97, 0.999}) {
+    const LipschitzOptions net{
+        .hidden = {2}, .activation = Kind::elu, .activation_first = false, .c = c};
+    Residual block(2, {.net = net}, Random(1));
+    for (const auto& [name, parameter] : block.parameters())
+      parameter->set(name == "net.l0.weight"   ? Tensor::identity(2) * 7
+                     : name == "net.l1.weight" ? Tensor::identity(2) * -3
+                                               : Tensor::zeros({2}));
+    const Tensor x({3, 2}, {1, 2, 300, Real(0.1), 40, 5});
+    const Out out = block.forward(x);
+    for (Index b = 0; b < 3; ++b)
+      EXPECT_NEAR(out.logdet.value()[b], 2 * std::log(1 - c * c), in_double ? 1e-9 : 2e-3);
+    const Tensor z = out.z.value(), found = block.inverse(z);
+    const Tensor error = block.forward(found).z.value() - z;  // x and g(x) cancel: of the size of x
+    EXPECT_LE(max(norm(error, {1}) / norm(x, {1})).item(), in_double ? 1e-13 : 1e-5);
+    expect_close(found, x, (in_double ? 1e-12 : 1e-5) / (1 - c * c), "x");
+  }
+}
+
 TEST(Residual, InverseOfWhatIsNotFiniteFails) {
   const auto block = random_block(2, {});
   for (const Real bad :
