@@ -1,6 +1,7 @@
 #include "backflow/flows/density.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "backflow/ops/pointwise.h"
 
@@ -14,6 +15,32 @@ Tensor Density::log_prob(const Tensor& x, Pass pass) const {
   const NoGrad no_grad;
   pass.mode = Mode::exact;
   return objective(x, pass).value();
+}
+
+Estimate Density::log_prob_estimate(const Tensor& x, const Random& random, Index draws,
+                                    const Pass& pass) const {
+  if (draws < 2)
+    fail("log_prob_estimate", "at least 2 draws expected, for a standard error, got ", draws);
+  const Index B = x.size(0);
+  std::vector<double> mean(B), squares(B);  // squares: sum of squared differences from the mean
+  for (Index n = 1; n <= draws; ++n) {
+    Pass walk = pass;
+    walk.probes = random.at_epoch(static_cast<std::uint32_t>(n));
+    const Tensor value = log_prob(x, std::move(walk));
+    for (Index b = 0; b < B; ++b) {  // Welford's update
+      const double before = value[b] - mean[b];
+      mean[b] += before / static_cast<double>(n);
+      squares[b] += before * (value[b] - mean[b]);
+    }
+  }
+  Estimate estimate{Tensor::empty({B}), Tensor::empty({B})};
+  const double n = static_cast<double>(draws);
+  for (Index b = 0; b < B; ++b) {
+    estimate.value.mutable_data()[b] = static_cast<Real>(mean[b]);
+    estimate.standard_error.mutable_data()[b] =
+        static_cast<Real>(std::sqrt(squares[b] / (n * (n - 1))));
+  }
+  return estimate;
 }
 
 namespace {

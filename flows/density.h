@@ -25,6 +25,11 @@ struct Sample {
   Tensor log_prob;  // (B), nats
 };
 
+// An estimate of one number per example, with the standard error of it: both (B), nats.
+struct Estimate {
+  Tensor value, standard_error;
+};
+
 // With gradients, for what is trained on its own samples: the reverse Kullback-Leibler divergence
 // from a density with the energy U is the mean of log_prob + U(x), up to a constant.
 struct RecordedSample {
@@ -49,6 +54,14 @@ class Density : public Module {
   // log p(x) in nats, (B): exact. `pass` gives the noise of the dequantization; its mode does not
   // matter.
   Tensor log_prob(const Tensor& x, Pass pass = {}) const;
+
+  // An unbiased estimate of log_prob(x), for a flow with layers whose log-determinant is too costly
+  // to compute, such as a residual block of more than 64 dimensions: there log_prob() fails. Their
+  // log-determinants are drawn `draws` times, at least 2; `value` is the mean of what log_prob
+  // would be with each, not log_prob itself. Where every layer is exact it is log_prob, with error
+  // 0.
+  Estimate log_prob_estimate(const Tensor& x, const Random& random, Index draws = 16,
+                             const Pass& pass = {}) const;
 
   // What training maximises, (B). It equals log_prob where every layer is exact; otherwise it lacks
   // log-determinants, though it has their gradients, and is no likelihood. Layers add to

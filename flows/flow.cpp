@@ -1,5 +1,7 @@
 #include "backflow/flows/flow.h"
 
+#include "backflow/engine/parallel.h"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 
 Out Flow::inverse_recorded(const Var&, Pass&) const {
@@ -15,6 +17,21 @@ Index Flow::context() const {
     width = std::max(width, other);
   }
   return width;
+}
+
+Tensor uniform_noise(const char* who, const Random& random, const Pass& pass, const Shape& shape) {
+  if (pass.examples.empty()) return random.uniform(shape);
+  if (static_cast<Index>(pass.examples.size()) != shape[0])
+    fail(who, "the pass names ", pass.examples.size(), " examples, the shape is ", shape);
+  Tensor noise = Tensor::empty(shape);
+  const Index width = shape.size() / std::max<Index>(1, shape[0]);
+  parallel_for(shape[0], std::max<Index>(1, elements_per_chunk / std::max<Index>(1, width)),
+               [&, u = noise.mutable_data()](Index row, Index end) {
+                 for (; row < end; ++row)
+                   random.uniform(pass.examples[row],
+                                  std::span(u + row * width, static_cast<std::size_t>(width)));
+               });
+  return noise;
 }
 
 void check_context(const char* who, Index width, const Pass& pass, Index B) {

@@ -62,6 +62,10 @@ struct Pass {
   std::optional<Latents> latents;       // where split priors draw when there is nothing to pop
   bool step_begun = false;              // in train mode: begin_step() was called for this batch
   Var context = {};                     // (B, C), what p(x | context) is given; undefined: nothing
+  // Where log-determinants are estimated (flows/residual/residual.h): in train mode from streams of
+  // `noise`, in exact mode, if they cannot be computed, from these; none: such a walk fails.
+  std::optional<Random> probes = {};
+  std::uint32_t probes_drawn = 0;  // streams so far; each estimate has one of its own
 };
 
 struct Out {
@@ -142,6 +146,10 @@ class Flow : public Module {
     return all;
   }
 };
+
+// Uniform numbers on [0, 1), of the shape of a batch: row b has those that `random` has for the
+// example pass.examples[b], so that they do not depend on how examples are batched.
+Tensor uniform_noise(const char* who, const Random& random, const Pass& pass, const Shape& shape);
 
 // Fails unless pass.context is (B, width), or undefined where the width is 0.
 void check_context(const char* who, Index width, const Pass& pass, Index B);

@@ -2,7 +2,6 @@
 
 #include <cmath>
 
-#include "backflow/engine/parallel.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 
@@ -10,19 +9,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 static Tensor dequantization_noise(const Shape& shape, const Pass& pass) {
   if (!pass.noise) return Tensor::full(shape, 0.5);
-  if (pass.examples.empty()) return pass.noise->uniform(shape);
-  if (static_cast<Index>(pass.examples.size()) != shape[0])
-    fail("dequantization", "the pass names ", pass.examples.size(), " examples, the shape is ",
-         shape);
-  Tensor noise = Tensor::empty(shape);
-  const Index width = shape.size() / std::max<Index>(1, shape[0]);
-  parallel_for(shape[0], std::max<Index>(1, elements_per_chunk / std::max<Index>(1, width)),
-               [&, u = noise.mutable_data()](Index row, Index end) {
-                 for (; row < end; ++row)
-                   pass.noise->uniform(pass.examples[row],
-                                       std::span(u + row * width, static_cast<std::size_t>(width)));
-               });
-  return noise;
+  return uniform_noise("dequantization", *pass.noise, pass, shape);
 }
 
 Out Dequantization::forward(const Var& x, Pass& pass) const {
