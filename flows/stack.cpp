@@ -1,6 +1,7 @@
 #include "backflow/flows/stack.h"
 
 #include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/permute.h"
 #include "backflow/flows/sequential.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -15,6 +16,17 @@ std::unique_ptr<Flow> stack(const char* flow, Index D, Index layers,
   }
   all.push_back(std::make_unique<ActNorm>(D));
   return std::make_unique<Sequential>(std::move(all));
+}
+
+std::unique_ptr<Flow> stack_couplings(
+    const char* flow, Index D, Index layers,
+    const std::function<std::unique_ptr<Flow>(std::uint32_t i, Index kept)>& layer) {
+  return stack(flow, D, layers, [&](std::uint32_t i) {
+    std::vector<std::unique_ptr<Flow>> both;
+    both.push_back(layer(i, i % 2 == 0 ? D - D / 2 : D / 2));
+    both.push_back(reverse(D));
+    return std::make_unique<Sequential>(std::move(both));
+  });
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,23 +4,16 @@
 #include "backflow/flows/autoregressive/sos.h"
 
 #include "backflow/flows/autoregressive/autoregressive.h"
-#include "backflow/flows/image/actnorm.h"
-#include "backflow/flows/sequential.h"
+#include "backflow/flows/stack.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 std::unique_ptr<Flow> sos(Index D, const SosOptions& options, const Random& random) {
-  if (options.layers < 1) fail("sos", "at least one layer expected, got ", options.layers);
-  std::vector<std::unique_ptr<Flow>> layers;
-  for (int i = 0; i < options.layers; ++i) {
-    layers.push_back(std::make_unique<ActNorm>(D));
-    layers.push_back(std::make_unique<Autoregressive>(
-        i % 2 == 0 ? ascending(D) : descending(D),
-        std::make_unique<SumOfSquares>(options.polynomial), options.net,
-        random.stream(static_cast<std::uint32_t>(i))));
-  }
-  layers.push_back(std::make_unique<ActNorm>(D));
-  return std::make_unique<Sequential>(std::move(layers));
+  return stack("sos", D, options.layers, [&](std::uint32_t i) {
+    return std::make_unique<Autoregressive>(i % 2 == 0 ? ascending(D) : descending(D),
+                                            std::make_unique<SumOfSquares>(options.polynomial),
+                                            options.net, random.stream(i));
+  });
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

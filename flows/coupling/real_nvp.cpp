@@ -2,26 +2,15 @@
 #include "backflow/flows/coupling/real_nvp.h"
 
 #include "backflow/flows/coupling/coupling.h"
-#include "backflow/flows/image/actnorm.h"
-#include "backflow/flows/permute.h"
-#include "backflow/flows/sequential.h"
+#include "backflow/flows/stack.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 std::unique_ptr<Flow> real_nvp(Index D, const RealNvpOptions& options, const Random& random) {
-  if (options.layers < 1) fail("real_nvp", "at least one layer expected, got ", options.layers);
-  std::vector<std::unique_ptr<Flow>> layers;
-  for (int i = 0; i < options.layers; ++i) {
-    // Of an odd number, the coordinates that a layer moves are those that the next one keeps.
-    const Index kept = i % 2 == 0 ? D - D / 2 : D / 2;
-    layers.push_back(std::make_unique<ActNorm>(D));
-    layers.push_back(std::make_unique<Coupling>(D, kept, std::make_unique<Affine>(options.affine),
-                                                options.net,
-                                                random.stream(static_cast<std::uint32_t>(i))));
-    layers.push_back(reverse(D));
-  }
-  layers.push_back(std::make_unique<ActNorm>(D));
-  return std::make_unique<Sequential>(std::move(layers));
+  return stack_couplings("real_nvp", D, options.layers, [&](std::uint32_t i, Index kept) {
+    return std::make_unique<Coupling>(D, kept, std::make_unique<Affine>(options.affine),
+                                      options.net, random.stream(i));
+  });
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -3,8 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "backflow/flows/image/actnorm.h"
-#include "backflow/flows/sequential.h"
+#include "backflow/flows/stack.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
@@ -134,18 +133,12 @@ Tensor fixed_point(const char* flow, const Tensor& z, const std::function<Tensor
 template <class Options>
 static std::unique_ptr<Flow> stack_of(Index D, const Options& options, bool activation_first,
                                       const Random& random) {
-  if (options.blocks < 1) fail("residual", "at least one block expected, got ", options.blocks);
   const LipschitzOptions net{options.hidden, options.activation, activation_first, options.c,
                              options.context};
-  std::vector<std::unique_ptr<Flow>> layers;
-  for (Index i = 0; i < options.blocks; ++i) {
-    layers.push_back(std::make_unique<ActNorm>(D));
-    layers.push_back(
-        std::make_unique<Residual>(D, ResidualOptions{net, options.estimator, options.series},
-                                   random.stream(static_cast<std::uint32_t>(i))));
-  }
-  layers.push_back(std::make_unique<ActNorm>(D));
-  return std::make_unique<Sequential>(std::move(layers));
+  const ResidualOptions block{net, options.estimator, options.series};
+  return stack("residual", D, options.blocks, [&](std::uint32_t i) {
+    return std::make_unique<Residual>(D, block, random.stream(i));
+  });
 }
 
 std::unique_ptr<Flow> residual_flow(Index D, const ResidualFlowOptions& options,

@@ -279,7 +279,7 @@ TEST(Residual, RefusesOptionsThatMakeNoSense) {
   EXPECT_EQ(error(0, {}),
             "[spectral_norm] at least one input and one output expected, got 0 and 64");
   EXPECT_EQ(error_of([] { residual_flow(2, {.blocks = 0}, Random(1)); }),
-            "[residual] at least one block expected, got 0");
+            "[residual] at least one layer expected, got 0");
 }
 
 // ---- Stacks -----------------------------------------------------------------------------------
