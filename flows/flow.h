@@ -55,13 +55,18 @@ struct Latents {
 struct Pass {
   Mode mode = Mode::exact;
   Inverse inverse = Inverse::learned;
-  std::optional<Random> noise;          // for dequantization; none: the midpoint 0.5
-  std::vector<std::uint32_t> examples;  // which numbers of `noise` each row gets; empty: 0, 1, ...
-  std::vector<AuxiliaryLoss> losses;    // added by layers in train mode
-  std::vector<Tensor> factored_out;     // by split priors: pushed going forward, popped going back
-  std::optional<Latents> latents;       // where split priors draw when there is nothing to pop
-  bool step_begun = false;              // in train mode: begin_step() was called for this batch
-  Var context = {};                     // (B, C), what p(x | context) is given; undefined: nothing
+  // For dequantization; none: the midpoint 0.5. And which of its numbers each row gets; empty: 0,
+  // 1,
+  // ...
+  std::optional<Random> noise = {};
+  std::vector<std::uint32_t> examples = {};
+  std::vector<AuxiliaryLoss> losses = {};  // added by layers in train mode
+  // What split priors hold: pushed going forward, popped going back. And where they draw when there
+  // is nothing to pop.
+  std::vector<Tensor> factored_out = {};
+  std::optional<Latents> latents = {};
+  bool step_begun = false;  // in train mode: begin_step() was called for this batch
+  Var context = {};         // (B, C), what p(x | context) is given; undefined: nothing
   // Where log-determinants are estimated (flows/residual/residual.h): in train mode from streams of
   // `noise`, in exact mode, if they cannot be computed, from these; none: such a walk fails.
   std::optional<Random> probes = {};
