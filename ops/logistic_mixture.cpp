@@ -293,6 +293,7 @@ struct Layout {
   Layout(const char* op, const Shape& x, const Shape& parameters, const MixtureForm& form)
       : form(form), elements(x.size()), numbers(parameters.rank() > 0 ? parameters[-1] : 0) {
     const Index others = form.affine ? 2 : 0;
+    if (!(form.cap > 0)) fail(op, "the cap must be positive, got ", form.cap);
     n = (numbers - others) / 3;
     Shape expected = x;
     if (x.rank() < Shape::max_rank) expected.push_back(numbers);
@@ -315,11 +316,25 @@ struct Layout {
   Index elements, numbers, n = 0;  // numbers: of an element's parameters; n: components
 };
 
+// a within the cap, and its derivative by a.
+template <class T>
+std::array<T, 2> capped(T a, double cap) {
+  if (std::isinf(cap)) return {a, T(1)};
+  const T t = vector_math::tanh(a / static_cast<T>(cap));
+  return {static_cast<T>(cap) * t, 1 - t * t};
+}
+
 // The two numbers of the affine map behind the mixture.
 struct Affine {
   Affine(const Layout& l, const Real* parameters, Index count)
       : log_scale(load<Real>(parameters + 3 * l.n, l.numbers, count)),
-        shift(load<Real>(parameters + 3 * l.n + 1, l.numbers, count)) {}
+        shift(load<Real>(parameters + 3 * l.n + 1, l.numbers, count)) {
+    for (Index i = 0; i < lanes; ++i) {
+      const auto [value, derivative] = capped(log_scale[i], l.form.cap);
+      log_scale[i] = value;
+      slope[i] = derivative;
+    }
+  }
 
   void apply(Outputs<Real>& out) const {
     for (Index i = 0; i < lanes; ++i) {
@@ -335,11 +350,11 @@ struct Affine {
     shift = g.value;
     for (Index i = 0; i < lanes; ++i) {
       g.value[i] *= vector_math::exp(log_scale[i]);
-      log_scale[i] = g.value[i] * z[i] + g.log_derivative[i];
+      log_scale[i] = slope[i] * (g.value[i] * z[i] + g.log_derivative[i]);
     }
   }
 
-  Row<Real> log_scale, shift;
+  Row<Real> log_scale, shift, slope;  // the last: of the log-scale, by a
 };
 
 void forward_block(const Layout& l, Block<Real>& block, Index count, const Real* x,
@@ -401,8 +416,8 @@ void inverse_block(const Layout& l, Block<double>& block, Index count, const Rea
   std::vector<RootSearch<double>> searches;
   for (Index i = 0; i < count; ++i) {
     const Real* affine = parameters + i * l.numbers + 3 * l.n;
-    const double z = l.form.affine ? (double{value[i]} - affine[1]) * std::exp(-double{affine[0]})
-                                   : double{value[i]};
+    double z = value[i];
+    if (l.form.affine) z = (z - affine[1]) * std::exp(-capped<double>(affine[0], l.form.cap)[0]);
     searches.emplace_back(inverse_name, bracket(block, i, z), z);
   }
   const auto solved = [](const auto& search) { return search.solved(); };

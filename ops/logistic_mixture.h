@@ -12,6 +12,8 @@
 // so nothing needs to be clipped, and far from the middle it goes on with the least of the slopes.
 #pragma once
 
+#include <limits>
+
 #include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -25,6 +27,8 @@ struct MixtureForm {
   Component component = sloped;
   double least_log_scale = -7;
   bool affine = false;  // two more numbers a and b per element: e^a z + b takes the place of z
+  // Of a: where this is finite, cap tanh(a / cap) takes its place.
+  double cap = std::numeric_limits<double>::infinity();
 };
 
 // {value, log-derivative in nats}, both of x's shape, x (...), parameters (..., 3 n) for n

@@ -20,7 +20,9 @@ const MixtureForm sloped{}, sloped_affine{.affine = true};
 const MixtureForm located{.component = MixtureForm::located, .least_log_scale = -1};
 const MixtureForm located_affine{
     .component = MixtureForm::located, .least_log_scale = -1, .affine = true};
-const std::vector<MixtureForm> all_forms{sloped, sloped_affine, located, located_affine};
+const MixtureForm sloped_capped{.affine = true, .cap = 0.7};
+const std::vector<MixtureForm> all_forms{sloped, sloped_affine, located, located_affine,
+                                         sloped_capped};
 
 Tensor random_parameters(const Shape& x, Index n, const MixtureForm& form, Real scale = 1) {
   Shape shape = x;
@@ -59,7 +61,8 @@ std::array<Long, 2> reference(Long x, const Real* p, Index n, const MixtureForm&
   const Long up = logsumexp_of(plus), down = logsumexp_of(minus);
   const Long z = up - down, slope = logsumexp_of(rising) + logsumexp_of(logits) - up - down;
   if (!form.affine) return {z, slope};
-  return {z * std::exp(Long{p[3 * n]}) + p[3 * n + 1], slope + p[3 * n]};
+  const Long a = std::isinf(form.cap) ? p[3 * n] : form.cap * std::tanh(p[3 * n] / form.cap);
+  return {z * std::exp(a) + p[3 * n + 1], slope + a};
 }
 
 void expect_formula(const Tensor& x, const Tensor& p, Index n, const MixtureForm& form) {
@@ -241,6 +244,8 @@ TEST(LogisticMixture, WrongShapesAreNamed) {
   for (const Shape& p : {Shape{}, Shape{6}, Shape{1, 2, 6}, Shape{4, 6}, Shape{4, 2, 0}})
     EXPECT_NE(error({4, 2}, p, sloped), "no error");
   EXPECT_NE(error({4, 2}, {4, 2, 2}, sloped_affine), "no error");
+  EXPECT_EQ(error({2}, {2, 5}, {.affine = true, .cap = 0}),
+            "[logistic_mixture] the cap must be positive, got 0");
   EXPECT_EQ(error_of([] {
               logistic_mixture_inverse(Tensor::zeros({2}), Tensor::zeros({3}), sloped);
             }).rfind("[logistic_mixture_inverse] for x of (2)", 0),
