@@ -1,0 +1,27 @@
+// The pairing of maf.cpp with another transform:
+//
+//   z_i = logit(sum_k pi_k sigmoid(softplus(a_k) x_i + b_k)),   (a, b, w) = MADE(x_1, ..., x_i-1)
+#include "backflow/flows/autoregressive/naf.h"
+
+#include "backflow/flows/autoregressive/autoregressive.h"
+#include "backflow/flows/image/actnorm.h"
+#include "backflow/flows/sequential.h"
+#include "backflow/flows/transforms/logistic_mixture.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+
+std::unique_ptr<Flow> naf(Index D, const NafOptions& options, const Random& random) {
+  if (options.layers < 1) fail("naf", "at least one layer expected, got ", options.layers);
+  std::vector<std::unique_ptr<Flow>> layers;
+  for (int i = 0; i < options.layers; ++i) {
+    layers.push_back(std::make_unique<ActNorm>(D));
+    layers.push_back(std::make_unique<Autoregressive>(
+        i % 2 == 0 ? ascending(D) : descending(D),
+        std::make_unique<LogisticMixture>(options.sigmoids, dsf), options.net,
+        random.stream(static_cast<std::uint32_t>(i))));
+  }
+  layers.push_back(std::make_unique<ActNorm>(D));
+  return std::make_unique<Sequential>(std::move(layers));
+}
+
+}  // namespace backflow::inline BACKFLOW_PRECISION
