@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "backflow/engine/parallel.h"
 #include "backflow/flows/bases.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -19,11 +20,12 @@ Tensor normal_noise(const Shape& shape, const Pass& pass) {
   if (std::ssize(pass.examples) != shape[0])
     fail(name, "the pass names ", pass.examples.size(), " examples, the shape is ", shape);
   Tensor eps = Tensor::empty(shape);
-  Real* row = eps.mutable_data();
-  for (std::uint32_t example : pass.examples) {
-    pass.noise->normal(example, std::span(row, static_cast<std::size_t>(shape[1])));
-    row += shape[1];
-  }
+  const Index D = shape[1];
+  const Index rows = std::max<Index>(1, elements_per_chunk / std::max<Index>(1, D));
+  parallel_for(shape[0], rows, [&, to = eps.mutable_data()](Index row, Index end) {
+    for (; row < end; ++row)
+      pass.noise->normal(pass.examples[row], std::span(to + row * D, static_cast<std::size_t>(D)));
+  });
   return eps;
 }
 
