@@ -90,12 +90,14 @@ class Block {
  private:
   std::size_t at(Index kind, Index k) const { return static_cast<std::size_t>(kind * n + k); }
 
+  // Where e^u is small and nothing is added to it, log a is u, though a may be 0.
   void find_softplus(Index k) {
+    const T least = static_cast<T>(form.least_slope);
     const Row<T>& from = (*this)(u, k);
     Row<T>&a = (*this)(slope, k), &log_a = (*this)(log_slope, k);
     for (Index i = 0; i < lanes; ++i) {
-      a[i] = vector_math::softplus(from[i]);
-      log_a[i] = from[i] < -40 ? from[i] : vector_math::log(a[i]);  // there it is e^u, or 0
+      a[i] = vector_math::softplus(from[i]) + least;
+      log_a[i] = least == 0 && from[i] < -40 ? from[i] : vector_math::log(a[i]);
     }
   }
 
@@ -252,11 +254,12 @@ Gradients gradients_of(Block<Real>& b, Index k, const Sums<Real>& s, const Seeds
 
 // Those of u and v; they take the places of u and v.
 void chain_sloped(Block<Real>& b, Index k, const Row<Real>& x, const Gradients& g) {
+  const Real least = static_cast<Real>(b.form.least_slope);
   const Row<Real>& a = b(b.slope, k);
   Row<Real>&u = b(b.u, k), &v = b(b.v, k);
   for (Index i = 0; i < lanes; ++i) {
     const Real sigmoid = vector_math::sigmoid(u[i]);  // the softplus' derivative
-    const Real of_log = u[i] < -40 ? Real(1) : sigmoid / a[i];
+    const Real of_log = least == 0 && u[i] < -40 ? Real(1) : sigmoid / a[i];
     u[i] = g.c[i] * x[i] * sigmoid + g.log_slope[i] * of_log;
     v[i] = g.c[i];
   }
@@ -294,6 +297,8 @@ struct Layout {
       : form(form), elements(x.size()), numbers(parameters.rank() > 0 ? parameters[-1] : 0) {
     const Index others = form.affine ? 2 : 0;
     if (!(form.cap > 0)) fail(op, "the cap must be positive, got ", form.cap);
+    if (!(form.least_slope >= 0 && std::isfinite(form.least_slope)))
+      fail(op, "the least slope must be at least 0 and finite, got ", form.least_slope);
     n = (numbers - others) / 3;
     Shape expected = x;
     if (x.rank() < Shape::max_rank) expected.push_back(numbers);

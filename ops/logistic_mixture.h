@@ -21,10 +21,11 @@ namespace backflow::inline BACKFLOW_PRECISION {
 struct MixtureForm {
   // Component k has the numbers u_k and v_k, and its logit w_k.
   enum Component {
-    sloped,   // c_k = softplus(u_k) x + v_k
+    sloped,   // c_k = (softplus(u_k) + least_slope) x + v_k
     located,  // c_k = (x - v_k) e^-max(u_k, least_log_scale)
   };
   Component component = sloped;
+  double least_slope = 0;
   double least_log_scale = -7;
   bool affine = false;  // two more numbers a and b per element: e^a z + b takes the place of z
   // Of a: where this is finite, cap tanh(a / cap) takes its place.

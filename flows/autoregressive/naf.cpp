@@ -12,12 +12,13 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 std::unique_ptr<Flow> naf(Index D, const NafOptions& options, const Random& random) {
   if (options.layers < 1) fail("naf", "at least one layer expected, got ", options.layers);
+  const MixtureForm form{.component = MixtureForm::sloped, .least_slope = options.least_slope};
   std::vector<std::unique_ptr<Flow>> layers;
   for (int i = 0; i < options.layers; ++i) {
     layers.push_back(std::make_unique<ActNorm>(D));
     layers.push_back(std::make_unique<Autoregressive>(
         i % 2 == 0 ? ascending(D) : descending(D),
-        std::make_unique<LogisticMixture>(options.sigmoids, dsf), options.net,
+        std::make_unique<LogisticMixture>(options.sigmoids, form), options.net,
         random.stream(static_cast<std::uint32_t>(i))));
   }
   layers.push_back(std::make_unique<ActNorm>(D));

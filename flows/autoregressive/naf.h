@@ -7,7 +7,7 @@
 // One layer with enough sigmoids is any density. Fast is the density. A sample takes one evaluation
 // of each network, coordinate after coordinate, and for each the root of a mixture.
 //
-// What the authors do differently: they add 1e-6 to the slopes and clip the sum into
+// What the authors do differently: they add 1e-6 to the slopes, not 1e-3, and clip the sum into
 // [5e-7, 1 - 5e-7], so that no |z| is above 14.5 and the density has no tails; here nothing is
 // clipped (ops/logistic_mixture.h). Five layers of 16 sigmoids with weight-normalised networks, no
 // ActNorm. Their best figures are of dense sigmoidal transforms, which mix several such layers.
@@ -21,6 +21,9 @@ struct NafOptions {
   int layers = 2;
   Net net = {};  // with a context: a flow of p(x | context)
   Index sigmoids = 8;
+  // Added to each slope. Far out z rises with the least slope of all: without this one a network
+  // that is not sure of itself makes samples infinite.
+  double least_slope = 1e-3;
 };
 
 // On (B, D), any D >= 1; it begins near the identity. An ActNorm stands before each layer, and

@@ -96,17 +96,38 @@ TEST(MixtureAndSplineFlows, ContextReachesEveryOutput) {
     }
 }
 
-// Of NAF no farther from its start: its tails have the least of all slopes, and layers that each
-// stretch a sample a thousandfold end at the largest number.
+// Random weights as large as keeps the size of what passes through a network, times a half.
+void randomize_by_fan_in(const Module& module, const Random& random) {
+  randomize(module, random);
+  for (const auto& [name, parameter] : module.parameters()) {
+    const Shape& shape = parameter->shape();
+    const double fan_in = shape.rank() == 2 ? static_cast<double>(shape[1]) : 4;
+    parameter->set(parameter->value() * static_cast<Real>(1 / std::sqrt(fan_in)));
+  }
+}
+
 TEST(MixtureAndSplineFlows, InverseHoldsOutToFiveStandardDeviations) {
   for (const Case& at : cases)
-    for (Index D : {2, 64}) {
-      const FlowPtr flow = usual(at, D, 2);
-      shake(*flow, D == 2 ? 0.05 : 0.01);
+    for (Index D : {2, 8, 64}) {
+      const FlowPtr flow = usual(at, D, 4);
+      randomize_by_fan_in(*flow, Random(2));
       Tensor z = Random(3).normal({50, D});
       for (Index i = 0; i < D; ++i) z.set({0, i}, i % 2 == 0 ? 5 : -5);
-      const Tensor again = flow->forward(flow->inverse(z)).z.value();
-      expect_close(again, z, in_double ? 1e-9 : 1e-4, at.name);
+      const Tensor x = flow->inverse(z), y = flow->forward(z).z.value();
+      const double tolerance = in_double ? 1e-9 : 1e-4;
+      expect_close(flow->forward(x).z.value(), z, tolerance, at.name);
+      if (in_double) expect_close(flow->inverse(y), z, tolerance, at.name);
+    }
+}
+
+TEST(MixtureAndSplineFlows, EveryCoordinateReachesEveryOther) {
+  for (const Case& at : cases)
+    for (Index D : {2, 5}) {
+      const FlowPtr flow = usual(at, D, 4);
+      randomize_by_fan_in(*flow, Random(2));
+      const auto f = [&](const Var& x) { return reshape(flow->forward(x).z, Shape{D}); };
+      for (Real slope : jacobian(f, Random(3).normal({1, D})).values())
+        EXPECT_NE(slope, 0) << at.name;
     }
 }
 

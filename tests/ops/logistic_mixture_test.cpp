@@ -20,7 +20,7 @@ const MixtureForm sloped{}, sloped_affine{.affine = true};
 const MixtureForm located{.component = MixtureForm::located, .least_log_scale = -1};
 const MixtureForm located_affine{
     .component = MixtureForm::located, .least_log_scale = -1, .affine = true};
-const MixtureForm sloped_capped{.affine = true, .cap = 0.7};
+const MixtureForm sloped_capped{.least_slope = 0.1, .affine = true, .cap = 0.7};
 const std::vector<MixtureForm> all_forms{sloped, sloped_affine, located, located_affine,
                                          sloped_capped};
 
@@ -50,7 +50,8 @@ std::array<Long, 2> reference(Long x, const Real* p, Index n, const MixtureForm&
     const Long u = p[k], v = p[n + k], w = p[2 * n + k];
     const Long scale = std::max<Long>(u, form.least_log_scale);
     const bool is_sloped = form.component == MixtureForm::sloped;
-    const Long softplus = u > 0 ? u + std::log1p(std::exp(-u)) : std::log1p(std::exp(u));
+    const Long softplus =
+        (u > 0 ? u + std::log1p(std::exp(-u)) : std::log1p(std::exp(u))) + form.least_slope;
     const Long c = is_sloped ? softplus * x + v : (x - v) * std::exp(-scale);
     logits.push_back(w);
     plus.push_back(w + log_sigmoid_of(c));
@@ -246,6 +247,8 @@ TEST(LogisticMixture, WrongShapesAreNamed) {
   EXPECT_NE(error({4, 2}, {4, 2, 2}, sloped_affine), "no error");
   EXPECT_EQ(error({2}, {2, 5}, {.affine = true, .cap = 0}),
             "[logistic_mixture] the cap must be positive, got 0");
+  EXPECT_EQ(error({2}, {2, 3}, {.least_slope = -1}),
+            "[logistic_mixture] the least slope must be at least 0 and finite, got -1");
   EXPECT_EQ(error_of([] {
               logistic_mixture_inverse(Tensor::zeros({2}), Tensor::zeros({3}), sloped);
             }).rfind("[logistic_mixture_inverse] for x of (2)", 0),
