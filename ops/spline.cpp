@@ -1,59 +1,18 @@
 // One column of x per vector lane, and no branch on data: each knot is compared with x and selects
 // what belongs to its bin. An element beyond the bound is computed as if it were 0, with gradient
 // 0; afterwards the identity takes its place.
-#include <cmath>
-#include <cstring>
-
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/spline_formula.h"
+#include "backflow/ops/spline_per_element.h"
 #include "backflow/ops/spline_tables.h"
-#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
+using namespace spline_formula;
 using Tables = SplineTables;
 constexpr Index width = SplineLayout::strip_width;
 constexpr char name[] = "rational_quadratic_spline";
-
-// ---- Vectors --------------------------------------------------------------------------------
-
-#if defined(__AVX512F__)
-constexpr Index vector_bytes = 64;
-#elif defined(__AVX2__)
-constexpr Index vector_bytes = 32;
-#else
-constexpr Index vector_bytes = 16;
-#endif
-using Lanes [[gnu::vector_size(vector_bytes)]] = Real;
-using Mask = decltype(Lanes{} < Lanes{});
-constexpr Index lanes = vector_bytes / sizeof(Real);
-constexpr Lanes zero{}, one = zero + 1;
-
-// The first `count` lanes; the others are 0 and stay unwritten.
-inline Lanes load(const Real* from, Index count = lanes) {
-  Lanes v{};
-  if (count == lanes) {
-    std::memcpy(&v, from, sizeof(v));
-  } else {
-    std::memcpy(&v, from, count * sizeof(Real));
-  }
-  return v;
-}
-
-inline void store(Real* to, const Lanes& v, Index count = lanes) {
-  if (count == lanes) {
-    std::memcpy(to, &v, sizeof(v));
-  } else {
-    std::memcpy(to, &v, count * sizeof(Real));
-  }
-}
-
-inline Lanes log(const Lanes& v) {
-  Real each[lanes];
-  store(each, v);
-  for (Real& x : each) x = vector_math::log(x);
-  return load(each);
-}
 
 // Calls body(first element, its column in the strip, count) for each vector of a task's part of x.
 template <class Body>
@@ -91,11 +50,6 @@ class Knots {
   Index stride_;
 };
 
-// Each lane's bin.
-struct Bin {
-  Lanes x, y, height, inverse_width, d0, d1;
-};
-
 inline Bin find_bin(const Knots& knots, Index bins, const Lanes& x) {
   const auto bin = [&](Index k) -> Bin {
     return {knots(Tables::x, k),      knots(Tables::y, k),
@@ -116,34 +70,6 @@ inline Bin find_bin(const Knots& knots, Index bins, const Lanes& x) {
   return found;
 }
 
-// The terms of the spline's formula at x, named as there.
-struct Terms {
-  Lanes t, rest, u;  // 1 - t and t (1 - t)
-  Lanes s, bend;     // bend = d0 + d1 - 2 s
-  Lanes inverse_denominator;
-  Lanes share;      // of the height, that lies below the value
-  Lanes numerator;  // d1 t^2 + 2 s u + d0 (1 - t)^2
-  Lanes slope;      // of the value
-};
-
-inline Terms terms_of(const Bin& bin, const Lanes& x) {
-  Terms p;
-  p.t = (x - bin.x) * bin.inverse_width;
-  p.t = p.t > one ? one : p.t;  // by rounding alone
-  p.rest = 1 - p.t;
-  p.u = p.t * p.rest;
-  p.s = bin.height * bin.inverse_width;
-  p.bend = bin.d0 + bin.d1 - 2 * p.s;
-  p.inverse_denominator = 1 / (p.s + p.bend * p.u);
-  p.share = (p.s * p.t * p.t + bin.d0 * p.u) * p.inverse_denominator;
-  p.numerator = bin.d1 * p.t * p.t + 2 * p.s * p.u + bin.d0 * p.rest * p.rest;
-  const Lanes ratio = p.s * p.inverse_denominator;
-  p.slope = ratio * (p.numerator * ratio);  // a square alone might overflow
-  return p;
-}
-
-inline Mask is_outside(const Lanes& x, Real bound) { return (x < -bound) | (x > bound); }
-
 void forward_task(const SplineLayout& l, const Tables& tables, Index task, const Real* x,
                   Real* value, Real* log_derivative) {
   const Knots strip(tables, l.strip_of(task));
@@ -160,34 +86,6 @@ void forward_task(const SplineLayout& l, const Tables& tables, Index task, const
 }
 
 // ---- Its gradient ---------------------------------------------------------------------------
-
-// The gradients of x and of what the formula takes from its bin. They follow from the gradients
-// `value` and `log_derivative` of the two outputs; the gradient of y_k is `value` itself.
-struct BinGradient {
-  Lanes x, width, height, d0, d1;
-};
-
-inline BinGradient gradient_of(const Bin& bin, const Terms& p, const Lanes& value,
-                               const Lanes& log_derivative) {
-  const Lanes right = bin.d1 * p.t, left = bin.d0 * p.rest, slant = 1 - 2 * p.t;
-  const Lanes by_denominator = 2 * log_derivative * p.inverse_denominator;
-  const Lanes by_numerator = log_derivative / p.numerator;
-  const Lanes by_slopes = value * bin.height * p.u * p.inverse_denominator;
-  const Lanes t = 2 * by_numerator * (right + p.s * slant - left) - by_denominator * p.bend * slant;
-  // By way of s alone, divided by the width.
-  const Lanes s =
-      value * p.u * (right * p.t - left * p.rest) * p.s * p.inverse_denominator *
-          p.inverse_denominator +
-      (2 * log_derivative + p.s * (2 * by_numerator * p.u - by_denominator * (1 - 2 * p.u))) /
-          bin.height;
-  BinGradient g;
-  g.x = value * p.slope + t * bin.inverse_width;
-  g.width = -(g.x * p.t + s * p.s);
-  g.height = value * p.share + s;
-  g.d0 = by_slopes * (1 - p.share) + by_numerator * p.rest * p.rest - by_denominator * p.u;
-  g.d1 = -by_slopes * p.share + by_numerator * p.t * p.t - by_denominator * p.u;
-  return g;
-}
 
 inline void add(Real* sum, const Lanes& g) { store(sum, load(sum) + g); }
 
@@ -256,11 +154,6 @@ std::array<Tensor, 3> parameter_gradients(const SplineLayout& l, const Tables& t
 
 // ---- Its inverse ----------------------------------------------------------------------------
 
-// The ends of each lane's bin, which holds the value there.
-struct Ends {
-  Real left[lanes], right[lanes], bottom[lanes], top[lanes], d0[lanes], d1[lanes];
-};
-
 inline Ends find_ends(const Knots& knots, Index bins, const Lanes& value) {
   Lanes left = knots(Tables::x, 0), right = knots(Tables::x, 1);
   Lanes bottom = knots(Tables::y, 0), top = knots(Tables::y, 1);
@@ -281,33 +174,15 @@ inline Ends find_ends(const Knots& knots, Index bins, const Lanes& value) {
   return ends;
 }
 
-// With e = (value - y_k) / height and r = d0 (1 - e) - d1 e, the place in the bin is
-//
-//   t = 2 s e / (2 s e + r + root)  or  1 - t = 2 s (1 - e) / (2 s (1 - e) - r + root),
-//
-// root = sqrt(r^2 + 4 s^2 e (1 - e)): nothing cancels in the first if r > 0, in the second else.
-// In double: where the spline is flat, digits are few.
 void inverse_task(const SplineLayout& l, const Tables& tables, Index task, const Real* y, Real* x) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
   for_each_vector(l, task, [&](Index at, Index column, Index count) {
     const Lanes in = load(y + at, count);
     const Mask outside = is_outside(in, bound);
-    const Ends ends = find_ends(strip.at(column), l.bins, outside ? zero : in);
-    Real values[lanes], roots[lanes];
-    store(values, outside ? zero : in);
-    for (Index i = 0; i < lanes; ++i) {
-      const double left = ends.left[i], width = ends.right[i] - left;
-      const double bottom = ends.bottom[i], top = ends.top[i], height = top - bottom;
-      const double e = (values[i] - bottom) / height, rest = (top - values[i]) / height;
-      const double s = height / width, r = ends.d0[i] * rest - ends.d1[i] * e;
-      const double root = std::sqrt(r * r + 4 * s * s * e * rest);
-      const bool first = r > 0;
-      const double part = 2 * s * (first ? e : rest);
-      const double moved = width * (part / (part + std::abs(r) + root));
-      roots[i] = static_cast<Real>(first ? left + moved : ends.right[i] - moved);
-    }
-    store(x + at, outside ? in : load(roots), count);
+    const Lanes inside = outside ? zero : in;
+    const Ends ends = find_ends(strip.at(column), l.bins, inside);
+    store(x + at, outside ? in : inverse_in_bin(ends, inside), count);
   });
 }
 
@@ -315,6 +190,8 @@ void inverse_task(const SplineLayout& l, const Tables& tables, Index task, const
 
 std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
                                              const Var& derivatives, const SplineOptions& options) {
+  if (are_per_element(x.shape(), widths.shape(), heights.shape(), derivatives.shape()))
+    return spline_per_element(x, widths, heights, derivatives, options);
   const SplineLayout layout(name, x.shape(), widths.shape(), heights.shape(), derivatives.shape());
   const Tables tables(name, layout, widths.value(), heights.value(), derivatives.value(), options);
   const Tensor X = x.value();
@@ -348,6 +225,8 @@ std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, co
 Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
                                          const Tensor& heights, const Tensor& derivatives,
                                          const SplineOptions& options) {
+  if (are_per_element(y.shape(), widths.shape(), heights.shape(), derivatives.shape()))
+    return spline_per_element_inverse(y, widths, heights, derivatives, options);
   const char* op = "rational_quadratic_spline_inverse";
   const SplineLayout layout(op, y.shape(), widths.shape(), heights.shape(), derivatives.shape());
   const Tables tables(op, layout, widths, heights, derivatives, options);

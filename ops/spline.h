@@ -29,16 +29,28 @@ struct SplineOptions {
 };
 
 // {value, log-derivative in nats}, both of x's shape: one node, one backward. x is (B, ...); widths
-// and heights are (1, ..., K) and derivatives (1, ..., K - 1), one spline for each element of an
-// example, or (K), (K) and (K - 1), one for all. NaN stays NaN in both outputs. Fails for other
-// shapes and for options that leave no room for K bins, or less than Real can resolve.
+// and heights are (..., K) and derivatives (..., K - 1), where ... is
+//
+//   (B, ...)   one spline for each element of each example, such as a network computes
+//   (1, ...)   one for each element of an example
+//   nothing    one for all
+//
+// NaN stays NaN in both outputs. Fails for other shapes and for options that leave no room for K
+// bins, or less than Real can resolve.
 std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
                                              const Var& derivatives,
+                                             const SplineOptions& options = {});
+
+// One spline for each element of each example, with the numbers of each in one row: parameters
+// (B, ..., 3 K - 1), K widths, K heights and K - 1 derivatives.
+std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& parameters,
                                              const SplineOptions& options = {});
 
 // The x of each value y.
 Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
                                          const Tensor& heights, const Tensor& derivatives,
+                                         const SplineOptions& options = {});
+Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& parameters,
                                          const SplineOptions& options = {});
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -25,26 +25,6 @@ Shape parameter_shape(const Shape& x, bool shared, Index count) {
   return shape;
 }
 
-void check_options(const char* op, const SplineOptions& o, Index bins) {
-  using Limits = std::numeric_limits<Real>;
-  const double most = 1.0 / static_cast<double>(bins);
-  const auto within = [](double x, double low, double high) { return x > low && x <= high; };
-  constexpr double widest = Limits::max() / 4;  // twice the bound is the interval, and is finite
-  const bool possible = within(o.bound, 0, widest) && within(o.least_width, 0, most) &&
-                        within(o.least_height, 0, most) && o.least_derivative > 0 &&
-                        o.least_derivative < 1;
-  if (!possible)
-    fail(op, "no spline of ", bins, " bins has bound ", o.bound, ", least width ", o.least_width,
-         ", least height ", o.least_height, ", least derivative ", o.least_derivative);
-  // Knots are Reals as large as the bound: closer ones would fall together, into a bin of no width.
-  constexpr double least = 8 * static_cast<double>(Limits::epsilon());
-  if (std::min({o.least_width, o.least_height, o.least_derivative}) < least ||
-      o.bound < static_cast<double>(Limits::min()) / least)
-    fail(op, "least width ", o.least_width, ", least height ", o.least_height,
-         ", least derivative ", o.least_derivative, " at bound ", o.bound, " are too fine for a ",
-         sizeof(Real) == sizeof(float) ? "float" : "double", ", which resolves ", least);
-}
-
 // Number k of `count` numbers per spline, laid out spline after spline.
 Column column_of(const Real* parameters, Index splines, Index k, Index count) {
   Column c;
@@ -108,6 +88,26 @@ void chain_softmax(const Real* p, const double* g, double scale, Index splines, 
 
 }  // namespace
 
+void check_spline_options(const char* op, const SplineOptions& o, Index bins) {
+  using Limits = std::numeric_limits<Real>;
+  const double most = 1.0 / static_cast<double>(bins);
+  const auto within = [](double x, double low, double high) { return x > low && x <= high; };
+  constexpr double widest = Limits::max() / 4;  // twice the bound is the interval, and is finite
+  const bool possible = within(o.bound, 0, widest) && within(o.least_width, 0, most) &&
+                        within(o.least_height, 0, most) && o.least_derivative > 0 &&
+                        o.least_derivative < 1;
+  if (!possible)
+    fail(op, "no spline of ", bins, " bins has bound ", o.bound, ", least width ", o.least_width,
+         ", least height ", o.least_height, ", least derivative ", o.least_derivative);
+  // Knots are Reals as large as the bound: closer ones would fall together, into a bin of no width.
+  constexpr double least = 8 * static_cast<double>(Limits::epsilon());
+  if (std::min({o.least_width, o.least_height, o.least_derivative}) < least ||
+      o.bound < static_cast<double>(Limits::min()) / least)
+    fail(op, "least width ", o.least_width, ", least height ", o.least_height,
+         ", least derivative ", o.least_derivative, " at bound ", o.bound, " are too fine for a ",
+         sizeof(Real) == sizeof(float) ? "float" : "double", ", which resolves ", least);
+}
+
 SplineLayout::SplineLayout(const char* op, const Shape& x, const Shape& widths,
                            const Shape& heights, const Shape& derivatives)
     : bins(widths.rank() > 0 ? widths[-1] : 0), elements(x.size()) {
@@ -116,8 +116,8 @@ SplineLayout::SplineLayout(const char* op, const Shape& x, const Shape& widths,
   if (!possible || !(widths == parameter_shape(x, shared, bins)) || !(heights == widths) ||
       !(derivatives == parameter_shape(x, shared, bins - 1)))
     fail(op, "for x of ", x,
-         " the widths, heights and derivatives must be (1, ..., K), "
-         "(1, ..., K) and (1, ..., K - 1), or (K), (K) and (K - 1); they are ",
+         " the widths, heights and derivatives must be (..., K), (..., K) and (..., K - 1) with "
+         "x's sizes, or 1 in place of the first; or (K), (K) and (K - 1); they are ",
          widths, ", ", heights, ", ", derivatives);
   splines = widths.size() / bins;
   if (elements == 0) return;
@@ -142,7 +142,7 @@ SplineTables::SplineTables(const char* op, const SplineLayout& layout, const Ten
     : options_(options),
       rows_(layout.bins + 1),
       values_(Tensor::empty({layout.strips, kinds, rows_, width})) {
-  check_options(op, options, layout.bins);
+  check_spline_options(op, options, layout.bins);
   const Source source{layout, widths.data(), heights.data(), derivatives.data(),
                       values_.mutable_data()};
   parallel_for(layout.strips, 4, [&](Index strip, Index end) {

@@ -11,6 +11,9 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// Fails for options that leave no room for so many bins, or less than Real can resolve.
+void check_spline_options(const char* op, const SplineOptions& options, Index bins);
+
 struct SplineLayout {
   static constexpr Index strip_width = 64;
 

@@ -7,7 +7,7 @@
 
 #include "backflow/engine/backward.h"
 #include "backflow/engine/optimizer.h"
-#include "backflow/flows/autoregressive/maf.h"
+#include "backflow/flows/autoregressive/neural_spline.h"
 #include "backflow/flows/density.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/linalg.h"

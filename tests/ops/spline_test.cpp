@@ -166,12 +166,13 @@ TEST(Spline, WrongShapesAreNamed) {
   EXPECT_EQ(
       error({4, 2, 3}, {1, 3, 2, 5}, {1, 3, 2, 5}, {1, 3, 2, 4}),
       "[rational_quadratic_spline] for x of (4, 2, 3) the widths, heights and derivatives must "
-      "be (1, ..., K), (1, ..., K) and (1, ..., K - 1), or (K), (K) and (K - 1); they are "
-      "(1, 3, 2, 5), (1, 3, 2, 5), (1, 3, 2, 4)");
+      "be (..., K), (..., K) and (..., K - 1) with x's sizes, or 1 in place of the first; or (K), "
+      "(K) and (K - 1); they are (1, 3, 2, 5), (1, 3, 2, 5), (1, 3, 2, 4)");
   const std::string start = "[rational_quadratic_spline] for x of ";
   EXPECT_EQ(error({4, 2}, {1, 2, 5}, {1, 2, 4}, {1, 2, 4}).rfind(start, 0), 0u);
   EXPECT_EQ(error({4, 2}, {1, 2, 5}, {1, 2, 5}, {1, 2, 5}).rfind(start, 0), 0u);
-  EXPECT_EQ(error({4, 2}, {4, 2, 5}, {4, 2, 5}, {4, 2, 4}).rfind(start, 0), 0u);
+  EXPECT_EQ(error({4, 2}, {3, 2, 5}, {3, 2, 5}, {3, 2, 4}).rfind(start, 0), 0u);
+  EXPECT_EQ(error({4, 2}, {4, 2, 5}, {4, 2, 5}, {1, 2, 4}).rfind(start, 0), 0u);
   EXPECT_EQ(error({4, 2}, {5}, {1, 2, 5}, {4}).rfind(start, 0), 0u);
   EXPECT_EQ(error({4, 2}, {0}, {0}, {0}).rfind(start, 0), 0u);
   EXPECT_EQ(error({4, 2}, {}, {}, {}).rfind(start, 0), 0u);
