@@ -58,25 +58,27 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
       [=, &map = map_, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
                                                  const Tensor& gr) {
         const Tensor gx = map.apply_transposed(W, gz);  // W^T d_z
-        const Tensor half = 0.5 * sum(gl);
-        Tensor gW = half * map.logdet_gradient_by(R, X.shape());   // R^T stands in for W^-T
-        Tensor gR = -half * map.logdet_gradient_by(W, X.shape());  // -W^T for -R^-T
+        const Real half = (0.5 * sum(gl)).item();
         Tensor gW_x = 0.5 * gz;   // what meets x^T: from log p_Z(W x), d_z x^T
         Tensor gR_z = -0.5 * gx;  // what meets z^T: from log p_Z(R^-1 x), -(W^T d_z) z^T
 
         // The reconstruction loss adds ge z^T to gR and R^T ge x^T to gW, where ge is the gradient
         // of the R z in it. In |W R z - z|^2 the z that is subtracted counts as a constant.
         Tensor ge = (2 * gr / B) * error;
+        Tensor gf;
         if (error_z.defined()) {
-          const Tensor gf = (gr / B) * error_z;
+          gf = (gr / B) * error_z;
           ge = 0.5 * ge + map.apply_transposed(W, gf);
-          if (!only_R) map.add_weight_gradient(gW, gf, RZ);
         }
         gR_z = gR_z + ge;
         if (!only_R) gW_x = gW_x + map.apply_transposed(R, ge);
 
-        map.add_weight_gradient(gW, gW_x, X);
-        map.add_weight_gradient(gR, gR_z, Z);
+        // R^T stands in for W^-T, and -W^T for -R^-T.
+        const bool twice = gf.defined() && !only_R;
+        Tensor gW =
+            twice ? map.weight_gradient(half, R, gf, RZ) : map.weight_gradient(half, R, gW_x, X);
+        if (twice) map.add_weight_gradient(gW, gW_x, X);
+        const Tensor gR = map.weight_gradient(-half, W, gR_z, Z);
         return grads(gx, gW, gR);
       });
   pass.losses.push_back(reconstruction_loss(loss));
