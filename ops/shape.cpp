@@ -47,6 +47,8 @@ void copy_row(const Real* from, Index from_step, Real* to, Index to_step, Index 
     std::copy_n(from, count, to);
   } else if (from_step == 0 && to_step == 1) {
     std::fill_n(to, count, *from);
+  } else if (from_step == -1 && to_step == 1) {
+    for (Index i = 0; i < count; ++i) to[i] = from[-i];  // with a constant step, in vectors
   } else {
     for (Index i = 0; i < count; ++i) to[i * to_step] = from[i * from_step];
   }

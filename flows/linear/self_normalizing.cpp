@@ -59,9 +59,6 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
                                                  const Tensor& gr) {
         const Tensor gx = map.apply_transposed(W, gz);  // W^T d_z
         const Real half = (0.5 * sum(gl)).item();
-        Tensor gW_x = 0.5 * gz;   // what meets x^T: from log p_Z(W x), d_z x^T
-        Tensor gR_z = -0.5 * gx;  // what meets z^T: from log p_Z(R^-1 x), -(W^T d_z) z^T
-
         // The reconstruction loss adds ge z^T to gR and R^T ge x^T to gW, where ge is the gradient
         // of the R z in it. In |W R z - z|^2 the z that is subtracted counts as a constant.
         Tensor ge = (2 * gr / B) * error;
@@ -70,8 +67,14 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
           gf = (gr / B) * error_z;
           ge = 0.5 * ge + map.apply_transposed(W, gf);
         }
-        gR_z = gR_z + ge;
-        if (!only_R) gW_x = gW_x + map.apply_transposed(R, ge);
+        // What meets x^T: from log p_Z(W x), d_z x^T. And z^T: from log p_Z(R^-1 x), -(W^T d_z)
+        // z^T.
+        const auto half_plus = [](Real a, Real b) { return Real(0.5) * a + b; };
+        const auto minus_half = [](Real a, Real b) { return a - Real(0.5) * b; };
+        const Tensor gW_x =
+            only_R ? 0.5 * gz
+                   : pointwise("self_normalizing", gz, map.apply_transposed(R, ge), half_plus);
+        const Tensor gR_z = pointwise("self_normalizing", ge, gx, minus_half);
 
         // R^T stands in for W^-T, and -W^T for -R^-T.
         const bool twice = gf.defined() && !only_R;
