@@ -44,19 +44,21 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
   const Tensor X = x.value(), W = W_.value(), R = R_.value();
   const Real B = static_cast<Real>(x.size(0));
   const Tensor Z = map_.apply(W, X);
-  const Tensor RZ = map_.apply(R, Z), error = RZ - X;
-  Tensor reconstruction = sum(error * error) / B;
+  const Tensor RZ = map_.apply(R, Z);
+  const auto [error, squares] = difference_and_squares(RZ, X);
+  Tensor reconstruction = squares / B;
   Tensor error_z;  // W R z - z
   if (options_.symmetric) {
-    error_z = map_.apply(W, RZ) - Z;
-    reconstruction = 0.5 * (reconstruction + sum(error_z * error_z) / B);
+    const auto [of_z, squares_of_z] = difference_and_squares(map_.apply(W, RZ), Z);
+    error_z = of_z;
+    reconstruction = 0.5 * (reconstruction + squares_of_z / B);
   }
 
   // The rule may hold map_ by reference: LinearMaps are never destroyed.
   auto [z, logdet, loss] = override_gradient(
       "self_normalizing", {Z, Tensor::zeros({x.size(0)}), reconstruction}, {x, W_, R_},
-      [=, &map = map_, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
-                                                 const Tensor& gr) {
+      [=, &map = map_, error = error, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
+                                                                const Tensor& gr) {
         const Tensor gx = map.apply_transposed(W, gz);  // W^T d_z
         const Real half = (0.5 * sum(gl)).item();
         // The reconstruction loss adds ge z^T to gR and R^T ge x^T to gW, where ge is the gradient
