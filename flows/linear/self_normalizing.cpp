@@ -20,6 +20,11 @@ SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOpt
   geco_ = std::make_shared<Geco>(Geco{weight, average, options_.geco_rate, options_.geco_decay});
 }
 
+// a + factor b, in one pass.
+static Tensor plus_multiple(const Tensor& a, Real factor, const Tensor& b) {
+  return pointwise("self_normalizing", a, b, [factor](Real a, Real b) { return a + factor * b; });
+}
+
 // What training maximises is the mean of two log-likelihoods of x, with z = W x in both:
 //
 //   1/2 (log p_Z(W x) + log|det W|) + 1/2 (log p_Z(R^-1 x) - log|det R|)
@@ -67,17 +72,11 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
         Tensor gf;
         if (error_z.defined()) {
           gf = (gr / B) * error_z;
-          ge = 0.5 * ge + map.apply_transposed(W, gf);
+          ge = plus_multiple(map.apply_transposed(W, gf), 0.5, ge);
         }
-        // What meets x^T: from log p_Z(W x), d_z x^T. And z^T: from log p_Z(R^-1 x), -(W^T d_z)
-        // z^T.
-        const auto half_plus = [](Real a, Real b) { return Real(0.5) * a + b; };
-        const auto minus_half = [](Real a, Real b) { return a - Real(0.5) * b; };
-        const Tensor gW_x =
-            only_R ? 0.5 * gz
-                   : pointwise("self_normalizing", gz, map.apply_transposed(R, ge), half_plus);
-        const Tensor gR_z = pointwise("self_normalizing", ge, gx, minus_half);
-
+        // What meets x^T: d_z from log p_Z(W x). And z^T: -(W^T d_z) from log p_Z(R^-1 x).
+        const Tensor gW_x = only_R ? 0.5 * gz : plus_multiple(map.apply_transposed(R, ge), 0.5, gz);
+        const Tensor gR_z = plus_multiple(ge, -0.5, gx);
         // R^T stands in for W^-T, and -W^T for -R^-T.
         const bool twice = gf.defined() && !only_R;
         Tensor gW =
