@@ -9,7 +9,11 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace transposing {
 
+#ifdef __AVX__
 typedef Real Row __attribute__((vector_size(32)));
+#else
+typedef Real Row __attribute__((vector_size(16)));
+#endif
 constexpr std::size_t side = sizeof(Row) / sizeof(Real);
 
 // a0 b0 a1 b1 ..., beginning with element number `first`.
