@@ -53,13 +53,13 @@ Tensor add_bias(Tensor y, const Real* bias, const ConvGeometry& g) {
   return y;
 }
 
-Tensor convolve(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
+Tensor convolve(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g) {
   if (g.B * g.O * g.out_pixels() == 0) return Tensor::empty(g.output());
   if (g.direct()) return direct_conv(x, w, bias, g);
-  if (!g.unfolds_output()) return unfolded_conv(x, w, bias, g);
+  if (!g.unfolds_output()) return unfolded_conv(x, w, bias.data(), g);
   const Tensor flipped = flip_kernel(w);
   const ConvGeometry adjoint(g.output(), flipped.shape(), g.flipped());
-  return add_bias(unfolded_input_gradient(x, flipped, g.output(), adjoint), bias, g);
+  return add_bias(unfolded_input_gradient(x, flipped, g.output(), adjoint), bias.data(), g);
 }
 
 }  // namespace
@@ -68,13 +68,13 @@ Tensor flip_kernel(const Tensor& w) { return permute(flip(w, {2, 3}), {1, 0, 2, 
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2d& options) {
   const ConvGeometry g(x.shape(), w.shape(), options);
-  return convolve(x, w, Tensor::zeros({g.O}).data(), g);
+  return convolve(x, w, Tensor::zeros({g.O}), g);
 }
 
 Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const Conv2d& options) {
   const ConvGeometry g(x.shape(), w.shape(), options);
   expect_shape(b.shape(), {g.O}, "the bias");
-  return convolve(x, w, b.data(), g);
+  return convolve(x, w, b, g);
 }
 
 Tensor conv2d_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
@@ -117,8 +117,9 @@ Var conv2d(const Var& x, const Var& w, const Conv2d& options) {
 static std::array<Tensor, 2> weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                       const Shape& w, const Conv2d& options) {
   const ConvGeometry g(x.shape(), w, options);
-  if (d.size() > 0 && w.size() > 0 && !g.direct() && !g.unfolds_output())
-    return unfolded_weight_and_bias_gradient(d, x, g);
+  if (d.size() > 0 && w.size() > 0 && !g.unfolds_output())
+    return (g.direct() ? direct_weight_and_bias_gradient : unfolded_weight_and_bias_gradient)(d, x,
+                                                                                              g);
   return {conv2d_weight_gradient(d, x, w, options), sum(d, {0, 2, 3})};
 }
 

@@ -2,33 +2,21 @@
 // their rows, so that the input pixel of a tap is always the same distance away. Then a convolution
 // is a sum over taps of a weight times a shifted copy of one long array: unit strides, whole vector
 // registers, and no care for edges. What falls between the rows is not copied back.
-#include <cstring>
+#include "backflow/ops/conv_direct.h"
 
 #include "backflow/engine/parallel.h"
-#include "backflow/ops/conv_kernels.h"
+#include "backflow/ops/shape.h"
 #include "backflow/ops/workspace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
+
+using namespace planes;
+
 namespace {
 
-typedef Real Pack __attribute__((vector_size(64)));
-constexpr Index lanes = 64 / sizeof(Real);
-// How many packs the registers hold beside what is being loaded.
-#ifdef __AVX512F__
-constexpr int most_outputs = 8, accumulators = 16, gradient_accumulators = 24;
-#else
-constexpr int most_outputs = 4, accumulators = 5, gradient_accumulators = 5;
-#endif
-
-Pack load(const Real* p) {
-  Pack pack;
-  std::memcpy(&pack, p, sizeof pack);
-  return pack;
-}
-void store(Real* p, const Pack& pack) { std::memcpy(p, &pack, sizeof pack); }
 // The sum of all lanes: halves are added until two lanes are left.
 template <std::size_t bytes = sizeof(Pack), class Lanes = Pack>
-Real total(const Lanes& x) {
+Real sum_of_lanes(const Lanes& x) {
   if constexpr (bytes == 2 * sizeof(Real)) {
     return x[0] + x[1];
   } else {
@@ -36,10 +24,9 @@ Real total(const Lanes& x) {
     Half low, high;
     std::memcpy(&low, &x, sizeof low);
     std::memcpy(&high, reinterpret_cast<const char*>(&x) + sizeof low, sizeof high);
-    return total<bytes / 2, Half>(low + high);
+    return sum_of_lanes<bytes / 2, Half>(low + high);
   }
 }
-Index whole_packs(Index n) { return (n + lanes - 1) / lanes * lanes; }
 
 // Calls f with the compile-time constant n, 1 <= n <= most.
 template <int most, class F>
@@ -51,18 +38,6 @@ void with_constant(Index n, const F& f) {
   }
 }
 
-// For short rows: the copy is inlined, since a call of memcpy() takes longer than such a row.
-void copy_rows(const Real* from, Index from_step, Real* to, Index to_step, Index rows,
-               Index width) {
-  constexpr int most_inlined = 32;
-  const auto copy = [=](auto count) {
-    for (Index r = 0; r < rows; ++r)
-      std::memcpy(to + r * to_step, from + r * from_step, count * sizeof(Real));
-  };
-  if (width > most_inlined) return copy(width);
-  with_constant<most_inlined>(width, copy);
-}
-
 // How many images fit a part of the first cache, with so many planes of so many Reals each.
 Index images_in_cache(Index planes, Index plane) {
   constexpr Index bytes = 24 * 1024, most = 16;
@@ -70,49 +45,12 @@ Index images_in_cache(Index planes, Index plane) {
   return std::clamp<Index>(bytes / std::max<Index>(1, image), 1, most);
 }
 
-// Where the pixels of some images lie: [channel][image][row][column], each row followed by zeros
-// that serve as its right and the next row's left margin, each image by rows of zeros. Planes begin
-// at whole packs: loads across a cache line take twice as long.
-struct PlaneLayout {
-  Index H, W, row, image, margin, size, channel;
-
-  PlaneLayout(const ConvGeometry& g, Index images)
-      : H(g.H),
-        W(g.W),
-        row(W + std::max(g.pad.left, g.pad.right)),
-        image(row * (H + std::max(g.pad.top, g.pad.bottom))),
-        margin(whole_packs(std::max(g.pad.top, g.pad.bottom) * row +
-                           std::max(g.pad.left, g.pad.right))),
-        size(whole_packs(images * image)),
-        channel(2 * margin + size + accumulators * lanes) {}
-
-  // How many Reals so many channels take.
-  Index reals_of(Index channels) const { return channels * channel; }
-
-  // Lays images (.., channels, H, W) out so.
-  void spread(const Real* from, Index images, Index channels, Real* planes) const {
-    std::fill_n(planes, reals_of(channels), Real(0));
-    for (Index i = 0; i < images; ++i)
-      for (Index c = 0; c < channels; ++c, from += H * W)
-        copy_rows(from, W, planes + c * channel + margin + i * image, row, H, W);
-  }
-  // How far from an output pixel the input pixel of each tap (c, u, v) is.
-  std::vector<Index> tap_offsets(const ConvGeometry& g) const {
-    std::vector<Index> offsets;
-    for (Index c = 0; c < g.C; ++c)
-      for (Index u = 0; u < g.K; ++u)
-        for (Index v = 0; v < g.L; ++v)
-          offsets.push_back(c * channel + (u - g.pad.top) * row + v - g.pad.left);
-    return offsets;
-  }
-};
-
 // out[o][p] = bias[o] + sum over taps of w[tap][o] in[p + offset[tap]], some outputs at once. Each
 // load of `in` serves all of them: 8 outputs take 16 multiply-adds of whole packs for 2 loads.
 template <int outputs>
 void correlate(const Real* in, const std::vector<Index>& offsets, const Real* w, const Real* bias,
                Index n, Real* out, Index out_step) {
-  constexpr int packs = std::max(1, std::min(4, accumulators / outputs));
+  constexpr int packs = std::max(1, std::min(most_packs, accumulators / outputs));
   for (Index p = 0; p < n; p += packs * lanes) {
     Pack sum[outputs][packs];
     for (int o = 0; o < outputs; ++o)
@@ -144,9 +82,9 @@ void accumulate(const Real* d, Index d_step, const Real* x, const std::vector<In
     Pack sum[outputs][width] = {};
     for (Index p = 0; p < n; p += lanes) {
       Pack shifted[width];
-      for (int t = 0; t < width; ++t) shifted[t] = load(from[t] + p);
+      for (int t = 0; t < width; ++t) shifted[t] = in_register(load(from[t] + p));
       for (int o = 0; o < outputs; ++o) {
-        const Pack row = load(d + o * d_step + p);
+        const Pack row = in_register(load(d + o * d_step + p));
         for (int t = 0; t < width; ++t) sum[o][t] += row * shifted[t];
       }
     }
@@ -174,54 +112,144 @@ void for_each_block(Index outputs, const Body& body) {
                                 [&](auto count) { body(first, count); });
 }
 
+// The convolution of images that lie in planes of this layout: `in` is the first pixel of the first
+// one. finish() is that of take_out().
+template <class Finish>
+void convolve(const DirectKernel& kernel, const Layout& layout, const Real* in, Index images,
+              Real* out, const Finish& finish) {
+  const Index step = whole_packs(images * layout.image) + most_packs * lanes;
+  const Index O = kernel.outputs, taps = std::ssize(kernel.offsets), pixels = layout.pixels();
+  const Workspace flat(most_outputs * step);
+  for_each_block(O, [&](Index first, auto outputs) {
+    correlate<outputs>(in, kernel.offsets, kernel.weights.data() + first * taps,
+                       kernel.bias.data() + first, images * layout.image, flat.data(), step);
+    for (Index i = 0; i < images; ++i)
+      for (Index o = 0; o < outputs; ++o) {
+        // What is taken out later: the other planes of the block or, if it is the only one, all.
+        const Index plane = i * O + first, end = outputs == O ? images * O : plane + outputs;
+        layout.take_out(flat.data() + o * step + i * layout.image, out, (plane + o) * pixels,
+                        end * pixels, finish);
+      }
+  });
+}
+
 }  // namespace
 
-Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
+DirectKernel::DirectKernel(const ConvGeometry& g, const Tensor& w, const Tensor& bias,
+                           const Layout& layout)
+    : outputs(g.O),
+      offsets(layout.tap_offsets(g)),
+      weights(in_blocks(w, g.O, g.C * g.taps())),
+      bias(bias) {}
+
+DirectConv::DirectConv(const ConvGeometry& g, const Tensor& w, const Tensor& bias)
+    : g_(g),
+      few_(images_in_cache(g.C + most_outputs, Layout(g, 1).image)),
+      layout_(g, few_),
+      kernel_(g, w, bias, layout_) {}
+
+void DirectConv::forward(const ImagesView& x, bool then_relu, Real* y) const {
+  const auto as_it_is = [](const auto& v, Index) { return v; };
+  const auto relu = [](const auto& v, Index) {
+    const std::remove_cvref_t<decltype(v)> zero{};
+    return v < zero ? zero : v;
+  };
+  const Workspace in(layout_.reals_of(g_.C));
+  layout_.spread(x.data, x.end, x.count, g_.C, in.data());
+  const Real* const first = in.data() + layout_.margin;
+  if (then_relu) {
+    convolve(kernel_, layout_, first, x.count, y, relu);
+  } else {
+    convolve(kernel_, layout_, first, x.count, y, as_it_is);
+  }
+}
+
+DirectGradient::DirectGradient(const ConvGeometry& g, const Tensor& w)
+    : g_(g),
+      few_(images_in_cache(g.O + most_outputs, Layout(g, 1).image)),
+      layout_(g, most_images),
+      offsets_(layout_.tap_offsets(g)) {
+  if (w.defined())
+    input_.emplace(ConvGeometry(g.output(), {g.C, g.O, g.K, g.L}, g.flipped()), flip_kernel(w),
+                   Tensor::zeros({g.C}), layout_);
+}
+
+void DirectGradient::add(const ImagesView& d, const ImagesView& x, Real* lane_sums, Real* db,
+                         Real* dx, bool from_relu) const {
+  const Workspace in(layout_.reals_of(g_.C)), out(layout_.reals_of(g_.O));
+  layout_.spread(x.data, x.end, x.count, g_.C, in.data());
+  layout_.spread(d.data, d.end, d.count, g_.O, out.data());
+  const Real* const first_d = out.data() + layout_.margin;
+  for (Index i = 0; db && i < d.count; ++i)
+    add_image_bias_gradient(d.data + i * g_.out_size(), g_, false, db);
+  for_each_block(g_.O, [&](Index first, auto outputs) {
+    accumulate<outputs>(first_d + first * layout_.channel, layout_.channel,
+                        in.data() + layout_.margin, offsets_, x.count * layout_.image,
+                        reinterpret_cast<Pack*>(lane_sums) + first * std::ssize(offsets_));
+  });
+  for (Index i = 0; dx && i < x.count; i += few_) {
+    const Index images = std::min(few_, x.count - i);
+    const Real* const of = x.data + i * g_.in_size();
+    const auto mask = [of](const auto& v, Index at) {
+      std::remove_cvref_t<decltype(v)> y, zero{};
+      std::memcpy(&y, of + at, sizeof y);
+      return y <= zero ? zero : v;
+    };
+    const auto as_it_is = [](const auto& v, Index) { return v; };
+    Real* const to = dx + i * g_.in_size();
+    if (from_relu) {
+      convolve(*input_, layout_, first_d + i * layout_.image, images, to, mask);
+    } else {
+      convolve(*input_, layout_, first_d + i * layout_.image, images, to, as_it_is);
+    }
+  }
+}
+
+void DirectGradient::total(const Real* lane_sums, Real* dw) const {
+  const Pack* const sums = reinterpret_cast<const Pack*>(lane_sums);
+  for (Index i = 0; i < g_.O * std::ssize(offsets_); ++i) dw[i] = sum_of_lanes(sums[i]);
+}
+
+Tensor direct_conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g) {
   Tensor y = Tensor::empty(g.output());
-  const Index taps = g.C * g.taps();
-  const Index group = images_in_cache(g.C + most_outputs, PlaneLayout(g, 1).image);
-  const PlaneLayout layout(g, group);
-  const std::vector<Index> offsets = layout.tap_offsets(g);
-  const std::vector<Real> weights = in_blocks(w, g.O, taps);
-  parallel_for(g.B, group, [&, out = y.mutable_data()](Index image, Index end) {
-    const Index step = layout.size + accumulators * lanes, n = (end - image) * layout.image;
-    const Workspace in(layout.reals_of(g.C)), flat(most_outputs * step);
-    layout.spread(x.data() + image * g.C * g.in_pixels(), end - image, g.C, in.data());
-    for_each_block(g.O, [&](Index first, auto outputs) {
-      correlate<outputs>(in.data() + layout.margin, offsets, weights.data() + first * taps,
-                         bias + first, n, flat.data(), step);
-      for (Index i = image; i < end; ++i)
-        for (Index o = 0; o < outputs; ++o)
-          copy_rows(flat.data() + o * step + (i - image) * layout.image, layout.row,
-                    out + (i * g.O + first + o) * g.in_pixels(), g.W, g.H, g.W);
-    });
+  const DirectConv conv(g, w, bias);
+  parallel_for(g.B, conv.few_images(), [&, to = y.mutable_data()](Index image, Index end) {
+    conv.forward({x.data() + image * g.in_size(), x.data() + x.size(), end - image}, false,
+                 to + image * g.out_size());
   });
   return y;
 }
 
-Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
-  const Index taps = g.C * g.taps();
-  constexpr Index together = 16;  // images: so many share the cost of fetching sums
-  const PlaneLayout layout(g, together);
-  const std::vector<Index> offsets = layout.tap_offsets(g);
-  const auto part = [&](Index image, Index count, Real* dw) {
-    const Workspace in(layout.reals_of(g.C)), out(layout.reals_of(g.O)),
-        lane_sums(g.O * taps * lanes);
-    Pack* sums = reinterpret_cast<Pack*>(lane_sums.data());
-    std::fill_n(sums, g.O * taps, Pack{});
-    for (const Index end = image + count; image < end; image += together) {
-      const Index images = std::min(together, end - image);
-      layout.spread(x.data() + image * g.C * g.in_pixels(), images, g.C, in.data());
-      layout.spread(d.data() + image * g.O * g.in_pixels(), images, g.O, out.data());
-      for_each_block(g.O, [&](Index first, auto outputs) {
-        accumulate<outputs>(out.data() + layout.margin + first * layout.channel, layout.channel,
-                            in.data() + layout.margin, offsets, images * layout.image,
-                            sums + first * taps);
-      });
+// The gradients of w and, with_bias, of the bias behind it.
+static Tensor parameter_gradients(const Tensor& d, const Tensor& x, const ConvGeometry& g,
+                                  bool with_bias) {
+  const DirectGradient gradient(g, Tensor());
+  const Index weights = g.O * g.C * g.taps(), size = weights + (with_bias ? g.O : 0);
+  const auto part = [&](Index image, Index count, Real* sums) {
+    const Workspace lane_sums(gradient.lane_sums());
+    std::fill_n(lane_sums.data(), gradient.lane_sums(), Real(0));
+    std::fill_n(sums, size, Real(0));
+    for (const Index end = image + count; image < end; image += DirectGradient::most_images) {
+      const Index images = std::min(DirectGradient::most_images, end - image);
+      gradient.add({d.data() + image * g.out_size(), d.data() + d.size(), images},
+                   {x.data() + image * g.in_size(), x.data() + x.size(), images}, lane_sums.data(),
+                   with_bias ? sums + weights : nullptr, nullptr, false);
     }
-    for (Index i = 0; i < g.O * taps; ++i) dw[i] = total(sums[i]);
+    gradient.total(lane_sums.data(), sums);
   };
-  return sum_over_groups({g.O, g.C, g.K, g.L}, g.B, part);
+  return sum_over_groups({size}, g.B, part);
+}
+
+Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
+  return parameter_gradients(d, x, g, false).reshape({g.O, g.C, g.K, g.L});
+}
+
+std::array<Tensor, 2> direct_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
+                                                      const ConvGeometry& g) {
+  const Tensor both = parameter_gradients(d, x, g, true);
+  const Index weights = both.size() - g.O;
+  return {slice(both, 0, 0, weights).reshape({g.O, g.C, g.K, g.L}),
+          slice(both, 0, weights, weights + g.O)};
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -45,8 +45,11 @@ void expect_shape(const Shape& found, const Shape& expected, const char* what);
 
 // ---- conv_direct.cpp: few channels, outputs as large as the inputs ------------------------------
 
-Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
+Tensor direct_conv(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g);
 Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
+// With the gradient of the bias, (O), which is added up while d is in the cache.
+std::array<Tensor, 2> direct_weight_and_bias_gradient(const Tensor& d, const Tensor& x,
+                                                      const ConvGeometry& g);
 
 // ---- conv_unfolded.cpp: products of matrices ----------------------------------------------------
 

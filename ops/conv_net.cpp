@@ -2,6 +2,7 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/conv_kernels.h"
+#include "backflow/ops/conv_net_direct.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
 #include "backflow/ops/shape.h"
@@ -154,31 +155,40 @@ Var of_ops(const Var& x, const std::vector<ConvLayer>& layers) {
 
 }  // namespace
 
+// One node for what a net computes all at once: forward(keep), and gradients(g) of the inputs.
+template <class Net, class... Arguments>
+static Var record_net(const std::vector<Var>& inputs, Net net, const Arguments&... arguments) {
+  bool keep = false;
+  for (const Var& input : inputs) keep = keep || input.requires_grad();
+  const Tensor y = net.forward(arguments..., keep && grad_enabled());
+  return record("conv_net", y, joint_grad(inputs, [net = std::move(net)](const Tensor& g) {
+                  return net.gradients(g);
+                }));
+}
+
 Var conv_net(const Var& x, const std::vector<ConvLayer>& layers) {
   if (layers.empty()) fail("conv_net", "at least one layer expected");
   std::vector<Stage> stages;
+  std::vector<DirectStage> direct_stages;
   std::vector<Var> inputs{x};
   Shape shape = x.shape();
-  bool by_image = true;
+  bool by_image = true, direct = true;
   for (const auto& [w, b, options] : layers) {
     const ConvGeometry g(shape, w.shape(), options);
     expect_shape(b.shape(), {g.O}, "the bias");
     shape = g.output();
+    direct = direct && g.direct() && shape.size() > 0 && w.size() > 0;
     // Where an adjoint is not the last, its bias would be added up in another order than sum()'s.
     by_image = by_image && !g.direct() && shape.size() > 0 && w.size() > 0 &&
                !(g.unfolds_output() && stages.size() + 1 < layers.size());
     stages.emplace_back(g, w.value(), b.value());
     by_image = by_image && !stages.back().g.unfolds_rows();  // that is not for single images
+    direct_stages.push_back({g, w.value(), b.value()});
     inputs.insert(inputs.end(), {w, b});
   }
-  if (!by_image) return of_ops(x, layers);
-  bool keep = false;
-  for (const Var& input : inputs) keep = keep || input.requires_grad();
-  ConvNet net(x.value(), std::move(stages));
-  const Tensor y = net.forward(shape, keep && grad_enabled());
-  return record("conv_net", y, joint_grad(inputs, [net = std::move(net)](const Tensor& g) {
-                  return net.gradients(g);
-                }));
+  if (direct) return record_net(inputs, DirectNet(x.value(), std::move(direct_stages)));
+  if (by_image) return record_net(inputs, ConvNet(x.value(), std::move(stages)), shape);
+  return of_ops(x, layers);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -19,9 +19,10 @@ struct ConvLayer {
 // x (B, C, H, W) -> conv2d(relu(... relu(conv2d(x, w, b)) ...), w, b), with the bits, gradients
 // and errors of that. Fails without a layer.
 //
-// The first activation is not kept for backward() but computed again there: images have few
-// channels, so the first convolution is the cheapest. (So it is where all layers have many channels
-// inside; networks so small that conv2d takes its direct way keep what separate ops would.)
+// Where all layers have many channels inside, the first activation is not kept for backward() but
+// computed again there: images have few channels, so the first convolution is the cheapest. Where
+// all layers have so few that conv2d takes its direct way, all are kept. Otherwise these are
+// separate ops.
 Var conv_net(const Var& x, const std::vector<ConvLayer>& layers);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,6 +4,7 @@
 
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/blas.h"
+#include "backflow/ops/transpose_block.h"
 #include "backflow/ops/workspace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -98,14 +99,17 @@ MatrixView column_range(MatrixView x, Index begin, Index count) {
   return x;
 }
 
-void multiply_in_tiles(Real* y, Real beta, const MatrixView& A, const MatrixView& B,
-                       const Cut& cut) {
+// before(row, column, rows, columns) is called before the product of a tile, on its thread.
+template <class Before>
+void multiply_in_tiles(Real* y, Real beta, const MatrixView& A, const MatrixView& B, const Cut& cut,
+                       const Before& before) {
   parallel_for(cut.tiles(), 1, [&](Index tile, Index end) {
     for (; tile < end; ++tile) {
       const Index i = tile / cut.parts_across() * cut.rows;
       const Index j = tile % cut.parts_across() * cut.columns;
-      product(y + i * cut.n + j, cut.n, beta, row_range(A, i, std::min(cut.rows, cut.m - i)),
-              column_range(B, j, std::min(cut.columns, cut.n - j)));
+      const Index rows = std::min(cut.rows, cut.m - i), columns = std::min(cut.columns, cut.n - j);
+      before(i, j, rows, columns);
+      product(y + i * cut.n + j, cut.n, beta, row_range(A, i, rows), column_range(B, j, columns));
     }
   });
 }
@@ -133,7 +137,8 @@ void multiply(Real* y, Real beta, const MatrixView& A, const MatrixView& B) {
   const Cut cut = cut_of(A, B);
   if (cut.k == 0 && beta == 0) std::fill_n(y, cut.m * cut.n, Real(0));
   if (cut.m == 0 || cut.n == 0 || cut.k == 0) return;
-  (cut.pieces() > 1 ? multiply_in_pieces : multiply_in_tiles)(y, beta, A, B, cut);
+  if (cut.pieces() > 1) return multiply_in_pieces(y, beta, A, B, cut);
+  multiply_in_tiles(y, beta, A, B, cut, [](Index, Index, Index, Index) {});
 }
 
 // Each product of a batch. Matrices that are cut follow one another, smaller ones are shared among
@@ -200,6 +205,32 @@ void matmul_into(Tensor& out, Real beta, const Operand<Tensor>& a, const Operand
 Tensor matmul(const Operand<Tensor>& a, const Operand<Tensor>& b) {
   Tensor out = Tensor::empty(product_shape(a, b));
   matmul_into(out, 0, a, b);
+  return out;
+}
+
+// The sum begins with the transpose, tile by tile: so what is written first is still in the cache
+// when the product is added.
+Tensor transpose_plus_product(Real scale, const Tensor& r, const Operand<Tensor>& a,
+                              const Operand<Tensor>& b) {
+  const Shape shape = product_shape(a, b);
+  if (shape.rank() != 2 || !(r.shape() == Shape{shape[1], shape[0]}))
+    fail("matmul", "the product has the shape ", shape, ", the matrix to be transposed ",
+         r.shape());
+  Tensor out = Tensor::empty(shape);
+  const MatrixView A = view(a), B = view(b);
+  const Cut cut = cut_of(A, B);
+  const auto begin = [&, y = out.mutable_data(), m = cut.m, n = cut.n](Index i, Index j, Index rows,
+                                                                       Index columns) {
+    transpose_block(r.data() + j * m + i, m, columns, rows, y + i * n + j, n,
+                    [scale](const auto& x) { return scale * x; });
+  };
+  if (out.size() == 0) return out;
+  if (cut.k > 0 && cut.pieces() == 1) {
+    multiply_in_tiles(out.mutable_data(), 1, A, B, cut, begin);
+  } else {
+    begin(0, 0, cut.m, cut.n);
+    multiply(out.mutable_data(), 1, A, B);
+  }
   return out;
 }
 

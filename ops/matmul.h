@@ -37,6 +37,10 @@ Var matmul(const Operand<Tensor>& a, const Operand<Var>& b);
 // out = beta * out + a b, in place; beta is 0 (out may be uninitialised) or 1.
 void matmul_into(Tensor& out, Real beta, const Operand<Tensor>& a, const Operand<Tensor>& b);
 
+// scale r^T + a b for matrices r (n, m), a (m, k) and b (k, n), without a pass over r^T of its own.
+Tensor transpose_plus_product(Real scale, const Tensor& r, const Operand<Tensor>& a,
+                              const Operand<Tensor>& b);
+
 // For kernels that are made of products: a row-major matrix somewhere in memory, whose rows begin
 // `leading` elements apart, read as it is or transposed.
 struct MatrixView {

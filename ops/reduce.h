@@ -8,6 +8,7 @@
 // that it meets, and bits depend on the order: so there are two.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "backflow/engine/record.h"
@@ -17,6 +18,10 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // Floats are added in double. The sum of nothing is 0.
 Tensor sum(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);
 Var sum(const Var& x, const std::vector<int>& axes = {}, bool keep = false);
+
+// {a - b, sum((a - b)^2)} in one pass, with the bits of sum(e * e) for e = a - b. Fails unless the
+// shapes are the same.
+std::array<Tensor, 2> difference_and_squares(const Tensor& a, const Tensor& b);
 
 // These fail for an empty set, and are NaN if any element is.
 Tensor mean(const Tensor& x, const std::vector<int>& axes = {}, bool keep = false);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/transpose_block.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -46,6 +47,8 @@ void copy_row(const Real* from, Index from_step, Real* to, Index to_step, Index 
     std::copy_n(from, count, to);
   } else if (from_step == 0 && to_step == 1) {
     std::fill_n(to, count, *from);
+  } else if (from_step == -1 && to_step == 1) {
+    for (Index i = 0; i < count; ++i) to[i] = from[-i];  // with a constant step, in vectors
   } else {
     for (Index i = 0; i < count; ++i) to[i * to_step] = from[i * from_step];
   }
@@ -61,6 +64,9 @@ constexpr Index tile = 32;
 // For a source whose rows are (nearly) contiguous where the destination's columns are. By way of
 // a small buffer: both sides touch each cache line once, whatever the strides.
 void transpose_panel(const Axis& row, const Axis& column, const Real* from, Real* to) {
+  if (row.from == 1 && column.to == 1)
+    return transpose_block(from, column.from, column.size, row.size, to, row.to,
+                           [](const auto& x) { return x; });
   Real buffer[tile * tile];
   for (Index c = 0; c < column.size; ++c)
     copy_row(from + c * column.from, row.from, buffer + c, tile, row.size);

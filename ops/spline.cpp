@@ -15,17 +15,20 @@ constexpr Index width = SplineLayout::strip_width;
 constexpr char name[] = "rational_quadratic_spline";
 
 // Calls body(first element, its column in the strip, count) for each vector of a task's part of x.
+// The count of whole ones is a constant: then nothing goes by way of memory.
 template <class Body>
 void for_each_vector(const SplineLayout& l, Index task, const Body& body) {
   const Index first_column = l.strip_of(task) * width;
   const Index columns = std::min(width, l.columns - first_column);
   const Index first_row = l.first_row_of(task);
   const Index end_row = std::min(l.rows, first_row + l.rows_per_task);
+  constexpr std::integral_constant<Index, lanes> whole;
   for (Index row = first_row; row < end_row; ++row) {
     const Index first = row * l.columns + first_column;
     const Index count = std::min(columns, l.elements - first);
-    for (Index column = 0; column < count; column += lanes)
-      body(first + column, column, std::min(lanes, count - column));
+    Index column = 0;
+    for (; column + lanes <= count; column += lanes) body(first + column, column, whole);
+    if (column < count) body(first + column, column, count - column);
   }
 }
 
@@ -74,7 +77,7 @@ void forward_task(const SplineLayout& l, const Tables& tables, Index task, const
                   Real* value, Real* log_derivative) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
-  for_each_vector(l, task, [&](Index at, Index column, Index count) {
+  for_each_vector(l, task, [&](Index at, Index column, auto count) {
     const Lanes in = load(x + at, count);
     const Mask outside = is_outside(in, bound);
     const Lanes inside = outside ? zero : in;
@@ -116,7 +119,7 @@ struct Backward {
 void backward_task(const SplineLayout& l, const Tables& tables, Index task, const Backward& b) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
-  for_each_vector(l, task, [&](Index at, Index column, Index count) {
+  for_each_vector(l, task, [&](Index at, Index column, auto count) {
     const Lanes in = load(b.x + at, count), g_value = load(b.value + at, count);
     const Mask outside = is_outside(in, bound);
     const Lanes x = outside ? zero : in, value = outside ? zero : g_value;
@@ -177,7 +180,7 @@ inline Ends find_ends(const Knots& knots, Index bins, const Lanes& value) {
 void inverse_task(const SplineLayout& l, const Tables& tables, Index task, const Real* y, Real* x) {
   const Knots strip(tables, l.strip_of(task));
   const Real bound = static_cast<Real>(tables.options().bound);
-  for_each_vector(l, task, [&](Index at, Index column, Index count) {
+  for_each_vector(l, task, [&](Index at, Index column, auto count) {
     const Lanes in = load(y + at, count);
     const Mask outside = is_outside(in, bound);
     const Lanes inside = outside ? zero : in;

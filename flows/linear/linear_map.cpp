@@ -77,6 +77,10 @@ class Dense : public LinearMap {
     matmul_into(gw, 1, transposed(g), x);
   }
   Tensor logdet_gradient_by(const Tensor& r, const Shape&) const override { return transpose(r); }
+  Tensor weight_gradient(Real scale, const Tensor& r, const Tensor& g,
+                         const Tensor& x) const override {
+    return transpose_plus_product(scale, r, transposed(g), x);
+  }
   std::shared_ptr<const Factorization> factorize(const Tensor& w, const Shape&) const override {
     return std::make_shared<DenseFactorization>(w);
   }
@@ -152,6 +156,12 @@ class Convolution : public LinearMap {
   }
   Tensor logdet_gradient_by(const Tensor& r, const Shape& batch) const override {
     return flip_kernel(r) * multiplicity(r.shape(), batch);
+  }
+  Tensor weight_gradient(Real scale, const Tensor& r, const Tensor& g,
+                         const Tensor& x) const override {
+    Tensor gw = scale * logdet_gradient_by(r, x.shape());
+    add_weight_gradient(gw, g, x);
+    return gw;
   }
   std::shared_ptr<const Factorization> factorize(const Tensor& w,
                                                  const Shape& batch) const override {

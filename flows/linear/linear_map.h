@@ -50,6 +50,9 @@ class LinearMap {
   // the entry stands. This is that sum with T(r) in the place of T(w)^-1; `batch` is the shape of
   // x.
   virtual Tensor logdet_gradient_by(const Tensor& r, const Shape& batch) const = 0;
+  // scale times that, with the gradient of w added where g is the gradient of T(w) x.
+  virtual Tensor weight_gradient(Real scale, const Tensor& r, const Tensor& g,
+                                 const Tensor& x) const = 0;
 
   virtual std::shared_ptr<const Factorization> factorize(const Tensor& w,
                                                          const Shape& batch) const = 0;

@@ -20,6 +20,11 @@ SelfNormalizing::SelfNormalizing(Tensor W, Tensor R, Tensor b, ReconstructionOpt
   geco_ = std::make_shared<Geco>(Geco{weight, average, options_.geco_rate, options_.geco_decay});
 }
 
+// a + factor b, in one pass.
+static Tensor plus_multiple(const Tensor& a, Real factor, const Tensor& b) {
+  return pointwise("self_normalizing", a, b, [factor](Real a, Real b) { return a + factor * b; });
+}
+
 // What training maximises is the mean of two log-likelihoods of x, with z = W x in both:
 //
 //   1/2 (log p_Z(W x) + log|det W|) + 1/2 (log p_Z(R^-1 x) - log|det R|)
@@ -44,39 +49,40 @@ Out SelfNormalizing::forward(const Var& input, Pass& pass) const {
   const Tensor X = x.value(), W = W_.value(), R = R_.value();
   const Real B = static_cast<Real>(x.size(0));
   const Tensor Z = map_.apply(W, X);
-  const Tensor RZ = map_.apply(R, Z), error = RZ - X;
-  Tensor reconstruction = sum(error * error) / B;
+  const Tensor RZ = map_.apply(R, Z);
+  const auto [error, squares] = difference_and_squares(RZ, X);
+  Tensor reconstruction = squares / B;
   Tensor error_z;  // W R z - z
   if (options_.symmetric) {
-    error_z = map_.apply(W, RZ) - Z;
-    reconstruction = 0.5 * (reconstruction + sum(error_z * error_z) / B);
+    const auto [of_z, squares_of_z] = difference_and_squares(map_.apply(W, RZ), Z);
+    error_z = of_z;
+    reconstruction = 0.5 * (reconstruction + squares_of_z / B);
   }
 
   // The rule may hold map_ by reference: LinearMaps are never destroyed.
   auto [z, logdet, loss] = override_gradient(
       "self_normalizing", {Z, Tensor::zeros({x.size(0)}), reconstruction}, {x, W_, R_},
-      [=, &map = map_, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
-                                                 const Tensor& gr) {
+      [=, &map = map_, error = error, only_R = options_.only_R](const Tensor& gz, const Tensor& gl,
+                                                                const Tensor& gr) {
         const Tensor gx = map.apply_transposed(W, gz);  // W^T d_z
-        const Tensor half = 0.5 * sum(gl);
-        Tensor gW = half * map.logdet_gradient_by(R, X.shape());   // R^T stands in for W^-T
-        Tensor gR = -half * map.logdet_gradient_by(W, X.shape());  // -W^T for -R^-T
-        Tensor gW_x = 0.5 * gz;   // what meets x^T: from log p_Z(W x), d_z x^T
-        Tensor gR_z = -0.5 * gx;  // what meets z^T: from log p_Z(R^-1 x), -(W^T d_z) z^T
-
+        const Real half = (0.5 * sum(gl)).item();
         // The reconstruction loss adds ge z^T to gR and R^T ge x^T to gW, where ge is the gradient
         // of the R z in it. In |W R z - z|^2 the z that is subtracted counts as a constant.
         Tensor ge = (2 * gr / B) * error;
+        Tensor gf;
         if (error_z.defined()) {
-          const Tensor gf = (gr / B) * error_z;
-          ge = 0.5 * ge + map.apply_transposed(W, gf);
-          if (!only_R) map.add_weight_gradient(gW, gf, RZ);
+          gf = (gr / B) * error_z;
+          ge = plus_multiple(map.apply_transposed(W, gf), 0.5, ge);
         }
-        gR_z = gR_z + ge;
-        if (!only_R) gW_x = gW_x + map.apply_transposed(R, ge);
-
-        map.add_weight_gradient(gW, gW_x, X);
-        map.add_weight_gradient(gR, gR_z, Z);
+        // What meets x^T: d_z from log p_Z(W x). And z^T: -(W^T d_z) from log p_Z(R^-1 x).
+        const Tensor gW_x = only_R ? 0.5 * gz : plus_multiple(map.apply_transposed(R, ge), 0.5, gz);
+        const Tensor gR_z = plus_multiple(ge, -0.5, gx);
+        // R^T stands in for W^-T, and -W^T for -R^-T.
+        const bool twice = gf.defined() && !only_R;
+        Tensor gW =
+            twice ? map.weight_gradient(half, R, gf, RZ) : map.weight_gradient(half, R, gW_x, X);
+        if (twice) map.add_weight_gradient(gW, gW_x, X);
+        const Tensor gR = map.weight_gradient(-half, W, gR_z, Z);
         return grads(gx, gW, gR);
       });
   pass.losses.push_back(reconstruction_loss(loss));

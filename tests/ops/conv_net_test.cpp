@@ -38,8 +38,19 @@ const std::vector<Case> by_image = {
      {{150, 4, 3, 3}, {30, 150, 1, 1}, {40, 30, 3, 3}, {50, 40, 2, 2}, {20, 50, 3, 3}},
      {Conv2d::padded(1, 2), {}, {}, Conv2d::padded(2), same}},
     {"an image", {1, 2, 1, 1}, {{300, 2, 3, 3}, {2, 300, 1, 1}}, {same, {}}}};
+// Few channels everywhere; 300 images are more than two in each eighth of what is shared out.
+const Case few{
+    "few channels", {19, 2, 5, 6}, {{8, 2, 3, 3}, {8, 8, 1, 1}, {4, 8, 3, 3}}, {same, {}, same}};
+const std::vector<Case> direct = {
+    few,
+    {"one layer of few channels", {9, 3, 4, 4}, {{5, 3, 3, 3}}, {same}},
+    {"many images", {300, 1, 3, 3}, {{9, 1, 3, 3}, {2, 9, 2, 2}}, {same, {1, 1, 0, 0, 1}}},
+    {"wide rows",
+     {3, 1, 2, 40},
+     {{3, 1, 1, 35}, {17, 3, 3, 1}, {2, 17, 1, 1}},
+     {{1, 0, 17, 0, 17}, {1, 1, 0, 1, 0}, {}}},
+    {"a pixel", {2, 2, 1, 1}, {{17, 2, 3, 3}, {2, 17, 1, 1}}, {same, {}}}};
 const std::vector<Case> by_ops = {
-    {"few channels", {5, 2, 5, 6}, {{8, 2, 3, 3}, {8, 8, 1, 1}, {4, 8, 3, 3}}, {same, {}, same}},
     {"few channels at the end", {5, 3, 4, 4}, {{200, 3, 3, 3}, {2, 200, 1, 1}}, {same, {}}},
     {"products per row of the kernel", {3, 55, 4, 4}, {{60, 55, 3, 3}}, {same}},
     {"an adjoint in between",
@@ -50,7 +61,7 @@ const std::vector<Case> by_ops = {
 
 template <class F>
 void for_each_case(const F& f) {
-  for (const auto* cases : {&by_image, &by_ops})
+  for (const auto* cases : {&by_image, &direct, &by_ops})
     for (const Case& c : *cases) {
       SCOPED_TRACE(c.what);
       f(c);
@@ -130,13 +141,14 @@ TEST(ConvNet, ValuesAndGradientsHaveTheBitsOfSeparateOps) {
   });
 }
 
-TEST(ConvNet, IsOneOpWhereAllLayersHaveManyChannels) {
-  for (const Case& c : by_image) {
-    const Vars in = leaves_for(c);
-    Ops ops;
-    fused(in, c.options);
-    EXPECT_EQ(ops.names, std::vector<std::string>{"conv_net"}) << c.what;
-  }
+TEST(ConvNet, IsOneOpWhereAllLayersHaveManyChannelsOrAllHaveFew) {
+  for (const auto* cases : {&by_image, &direct})
+    for (const Case& c : *cases) {
+      const Vars in = leaves_for(c);
+      Ops ops;
+      fused(in, c.options);
+      EXPECT_EQ(ops.names, std::vector<std::string>{"conv_net"}) << c.what;
+    }
   for (const Case& c : by_ops) {
     const Vars in = leaves_for(c);
     Ops ops;
@@ -146,14 +158,17 @@ TEST(ConvNet, IsOneOpWhereAllLayersHaveManyChannels) {
 }
 
 TEST(ConvNet, GradientsAgreeWithDifferences) {
-  const Case small{
+  const Case many{
       "", {2, 2, 3, 3}, {{300, 2, 3, 3}, {20, 300, 1, 1}, {30, 20, 3, 3}}, {same, {}, same}};
-  std::vector<Tensor> in = values_for(small);
-  in[2] = in[2] * Real(0.1) + Tensor(Real(4));  // far from the kinks of ReLU, on either side
-  for (Index i = 0; i < 150; ++i) in[2].mutable_data()[i] -= 8;
-  in[4] = in[4] * Real(0.1) + Tensor(Real(20));
-  const auto report = gradcheck([&](const Vars& v) { return Vars{fused(v, small.options)}; }, in);
-  EXPECT_TRUE(report) << report.failure;
+  const Case some{"", {2, 2, 3, 3}, {{10, 2, 3, 3}, {4, 10, 1, 1}, {3, 4, 3, 3}}, {same, {}, same}};
+  for (const Case& c : {many, some}) {
+    std::vector<Tensor> in = values_for(c);
+    in[2] = in[2] * Real(0.1) + Tensor(Real(4));  // far from the kinks of ReLU, on either side
+    for (Index i = 0; i < in[2].size() / 2; ++i) in[2].mutable_data()[i] -= 8;
+    in[4] = in[4] * Real(0.1) + Tensor(Real(20));
+    const auto report = gradcheck([&](const Vars& v) { return Vars{fused(v, c.options)}; }, in);
+    EXPECT_TRUE(report) << report.failure;
+  }
 }
 
 TEST(ConvNet, SameBitsOnAnyThreads) {
@@ -164,33 +179,36 @@ TEST(ConvNet, SameBitsOnAnyThreads) {
 }
 
 TEST(ConvNet, SeveralThreadsMayEachHaveTheirs) {
-  const Vars in = leaves_for(coupling);
-  const auto expected = value_and_gradients(of_separate_ops, in, coupling.options);
-  std::vector<std::vector<Tensor>> found(4);
-  std::vector<std::thread> all;
-  for (auto& each : found)
-    all.emplace_back([&] { each = value_and_gradients(fused, in, coupling.options); });
-  for (std::thread& thread : all) thread.join();
-  for (const auto& each : found) expect_same_bits(each, expected);
+  for (const Case& c : {coupling, few}) {
+    const Vars in = leaves_for(c);
+    const auto expected = value_and_gradients(of_separate_ops, in, c.options);
+    std::vector<std::vector<Tensor>> found(4);
+    std::vector<std::thread> all;
+    for (auto& each : found)
+      all.emplace_back([&] { each = value_and_gradients(fused, in, c.options); });
+    for (std::thread& thread : all) thread.join();
+    for (const auto& each : found) expect_same_bits(each, expected);
+  }
 }
 
 TEST(ConvNet, NanAndInfinityPassAsThroughSeparateOps) {
   constexpr Real nan = std::numeric_limits<Real>::quiet_NaN();
   constexpr Real infinity = std::numeric_limits<Real>::infinity();
-  for (const std::size_t number : {0, 1, 2, 4, 6})
-    for (const Real value : {nan, infinity, -infinity}) {
-      SCOPED_TRACE(value);
-      std::vector<Tensor> values = values_for(coupling);
-      values[number].mutable_data()[1] = value;
-      const Vars in(values.begin(), values.end());
-      const Tensor y = fused(in, coupling.options).value();
-      expect_same_bits({y}, {of_separate_ops(in, coupling.options).value()});
-      if (std::isnan(value)) {
-        EXPECT_TRUE(
-            std::any_of(y.data(), y.data() + y.size(), [](Real v) { return std::isnan(v); }))
-            << "of input " << number;
+  for (const Case& c : {coupling, few})
+    for (const std::size_t number : {0, 1, 2, 4, 6})
+      for (const Real value : {nan, infinity, -infinity}) {
+        SCOPED_TRACE(value);
+        std::vector<Tensor> values = values_for(c);
+        values[number].mutable_data()[1] = value;
+        const Vars in(values.begin(), values.end());
+        const Tensor y = fused(in, c.options).value();
+        expect_same_bits({y}, {of_separate_ops(in, c.options).value()});
+        if (std::isnan(value)) {
+          EXPECT_TRUE(
+              std::any_of(y.data(), y.data() + y.size(), [](Real v) { return std::isnan(v); }))
+              << "of input " << number;
+        }
       }
-    }
 }
 
 TEST(ConvNet, AConstantInputGetsNoGradient) {

@@ -280,6 +280,54 @@ TEST(MatmulInto, AGradientThatAnotherNodeSharesIsNotWritten) {
   EXPECT_TRUE(is_sum(gradients[W], 1, seed, transposed(X), seed));
 }
 
+// ---- The transpose of a matrix plus a product ---------------------------------------------------
+
+TEST(TransposePlusProduct, HasTheBitsOfBothOneAfterTheOther) {
+  // Single tiles, several that end with odd ones, pieces of a long inner axis, and nothing at all.
+  for (const auto& [m, k, n] : std::vector<std::array<Index, 3>>{{1, 1, 1},
+                                                                 {3, 5, 9},
+                                                                 {17, 2, 8},
+                                                                 {431, 100, 70},
+                                                                 {90, 60, 1030},
+                                                                 {33, 2100, 40},
+                                                                 {4, 0, 9},
+                                                                 {0, 3, 4},
+                                                                 {5, 3, 0}})
+    for (const Real scale : {Real(0.5), Real(-1.5), Real(0)}) {
+      const Tensor r = normal({n, m}, 1), a = normal({k, m}, 2), b = normal({k, n}, 3);
+      const Tensor found = transpose_plus_product(scale, r, transposed(a), b);
+      Tensor expected = scale * transpose(r);
+      matmul_into(expected, 1, transposed(a), b);
+      ASSERT_EQ(found.shape(), expected.shape());
+      for (Index i = 0; i < found.size(); ++i)
+        ASSERT_EQ(found[i], expected[i]) << i << " of " << found.shape();
+    }
+}
+
+TEST(TransposePlusProduct, NaNOfTheMatrixStaysInItsPlace) {
+  Tensor r = normal({20, 11});
+  r.mutable_data()[7 * 11 + 3] = nan;
+  const Tensor y = transpose_plus_product(0, r, normal({11, 4}), normal({4, 20}));
+  for (Index i = 0; i < y.size(); ++i) EXPECT_EQ(std::isnan(y[i]), i == 3 * 20 + 7) << i;
+}
+
+TEST(TransposePlusProduct, HasTheSameBitsOnAnyNumberOfThreads) {
+  const Tensor r = normal({520, 410}), a = normal({410, 30}), b = normal({30, 520});
+  expect_same_bits_on_any_threads(
+      [&] { return std::vector<Tensor>{transpose_plus_product(2, r, a, b)}; });
+}
+
+TEST(TransposePlusProduct, MatricesThatDoNotFitAreNamed) {
+  EXPECT_EQ(error_of([] {
+              transpose_plus_product(1, normal({2, 3}), normal({2, 5}), normal({5, 3}));
+            }),
+            "[matmul] the product has the shape (2, 3), the matrix to be transposed (2, 3)");
+  EXPECT_EQ(error_of([] {
+              transpose_plus_product(1, normal({3, 2}), normal({2, 5}), normal({4, 3}));
+            }),
+            "[matmul] inner sizes differ: (2, 5) x (4, 3)");
+}
+
 // ---- Batches ----------------------------------------------------------------------------------
 
 struct BatchSizes {

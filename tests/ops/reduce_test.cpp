@@ -355,5 +355,35 @@ TEST(SumExamples, GradientsAgreeWithDifferences) {
   }
 }
 
+// ---- Squares of a difference --------------------------------------------------------------------
+
+TEST(DifferenceAndSquares, HaveTheBitsOfSeparateOps) {
+  for (const Shape& shape : {Shape{}, Shape{1}, Shape{63}, Shape{3, 2731}, Shape{8192}, Shape{8193},
+                             Shape{100, 1, 28, 28}, Shape{0, 3}}) {
+    const Tensor a = Random(1).normal({1, shape.size()}).reshape(shape);
+    const Tensor b = Random(2).normal({1, shape.size()}).reshape(shape);
+    const auto [difference, squares] = difference_and_squares(a, b);
+    const Tensor e = a - b;
+    EXPECT_EQ(difference.shape(), shape);
+    EXPECT_EQ(difference.values(), e.values()) << shape;
+    EXPECT_EQ(squares.item(), sum(e * e).item()) << shape;
+  }
+}
+
+TEST(DifferenceAndSquares, HaveTheSameBitsOnAnyNumberOfThreads) {
+  const Tensor a = Random(1).normal({7, 9001}), b = Random(2).normal({7, 9001});
+  expect_same_bits_on_any_threads([&] {
+    const auto both = difference_and_squares(a, b);
+    return std::vector<Tensor>(both.begin(), both.end());
+  });
+}
+
+TEST(DifferenceAndSquares, ShapesThatDifferAreNamed) {
+  EXPECT_EQ(error_of([] {
+              difference_and_squares(Tensor::zeros({2, 3}), Tensor::zeros({3}));
+            }),
+            "[difference_and_squares] shapes differ: (2, 3) and (3)");
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,0 +1,133 @@
+// Images as the direct convolutions read them. Internal to those: only conv_direct.h includes this.
+#pragma once
+
+#include <cstring>
+
+#include "backflow/ops/conv_kernels.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace planes {
+
+// ---- Whole vector registers ---------------------------------------------------------------------
+
+typedef Real Pack __attribute__((vector_size(64)));
+using Mask = decltype(Pack{} < Pack{});
+constexpr Index lanes = 64 / sizeof(Real);
+// How many packs the registers hold beside what is being loaded.
+#ifdef __AVX512F__
+constexpr int most_outputs = 8, accumulators = 16, gradient_accumulators = 24;
+#else
+constexpr int most_outputs = 4, accumulators = 5, gradient_accumulators = 5;
+#endif
+constexpr int most_packs = 4;  // of an output, that correlate() computes at once
+
+inline Pack load(const Real* p) {
+  Pack pack;
+  std::memcpy(&pack, p, sizeof pack);
+  return pack;
+}
+// Left to itself, g++ loads it anew for each product, which takes longer than the product where it
+// crosses a cache line.
+inline Pack in_register(Pack x) {
+#ifdef __AVX512F__
+  asm("" : "+v"(x));
+#endif
+  return x;
+}
+// Asks for what is to be read soon: images come from memory, in steps too short for the processor
+// to see where they lead.
+inline void prefetch(const Real* p) { __builtin_prefetch(p + 512); }
+inline void store(Real* p, const Pack& pack) { std::memcpy(p, &pack, sizeof pack); }
+inline Mask first_lanes(Index count) {
+  Mask mask{};
+  for (Index i = 0; i < lanes; ++i) mask[i] = i < count ? -1 : 0;
+  return mask;
+}
+inline Index whole_packs(Index n) { return (n + lanes - 1) / lanes * lanes; }
+
+// ---- The layout ---------------------------------------------------------------------------------
+
+// Where the pixels of some images lie: [channel][image][row][column], each row followed by zeros
+// that serve as its right and the next row's left margin, each image by rows of zeros. Planes begin
+// at whole packs: loads across a cache line take twice as long.
+//
+// Rows are moved by whole packs, since a call of memcpy() takes longer than a short row. The last
+// pack of a row reaches beyond it, into what is moved next.
+struct Layout {
+  Index row, image, margin, size, channel;
+  Index runs, run, pitch;  // of a plane: rows, or all of them where nothing lies between two
+
+  Layout(const ConvGeometry& g, Index images)
+      : row(g.W + std::max(g.pad.left, g.pad.right)),
+        image(row * (g.H + std::max(g.pad.top, g.pad.bottom))),
+        margin(whole_packs(std::max(g.pad.top, g.pad.bottom) * row +
+                           std::max(g.pad.left, g.pad.right))),
+        size(whole_packs(images * image)),
+        channel(2 * margin + size + most_packs * lanes),
+        runs(row == g.W ? 1 : g.H),
+        run(row == g.W ? g.in_pixels() : g.W),
+        pitch(row == g.W ? run : row) {}
+
+  Index pixels() const { return runs * run; }  // of a plane
+  // How many Reals so many channels take.
+  Index reals_of(Index channels) const { return channels * channel; }
+
+  // Lays images (.., channels, H, W) out so. Reads no further than `end`.
+  void spread(const Real* from, const Real* end, Index images, Index channels, Real* planes) const {
+    for (Index c = 0; c < channels; ++c) {
+      std::fill_n(planes + c * channel, margin, Real(0));
+      std::fill(planes + c * channel + margin + images * image, planes + (c + 1) * channel,
+                Real(0));
+    }
+    for (Index i = 0; i < images; ++i)
+      for (Index c = 0; c < channels; ++c, from += pixels())
+        spread_plane(from, end, planes + c * channel + margin + i * image);
+  }
+  // Takes a plane that lies in `from` as those here do to number `at` of `to`, and on, each pack or
+  // Real as finish(it, its number there). What lies between the plane and number `end` may be
+  // spoiled.
+  template <class Finish>
+  void take_out(const Real* from, Real* to, Index at, Index end, const Finish& finish) const {
+    const Index whole = runs_within(end - at, whole_packs(run));
+    for (Index r = 0; r < whole; ++r, at += run, from += pitch)
+      for (Index j = 0; j < run; j += lanes) store(to + at + j, finish(load(from + j), at + j));
+    for (Index r = whole; r < runs; ++r, at += run, from += pitch)
+      for (Index j = 0; j < run; ++j) to[at + j] = finish(from[j], at + j);
+  }
+  // How far from an output pixel the input pixel of each tap (c, u, v) is.
+  std::vector<Index> tap_offsets(const ConvGeometry& g) const {
+    std::vector<Index> offsets;
+    for (Index c = 0; c < g.C; ++c)
+      for (Index u = 0; u < g.K; ++u)
+        for (Index v = 0; v < g.L; ++v)
+          offsets.push_back(c * channel + (u - g.pad.top) * row + v - g.pad.left);
+    return offsets;
+  }
+
+ private:
+  // How many runs, one behind another, may be moved by so many Reals each, of so many in all.
+  Index runs_within(Index all, Index moved) const {
+    return all < moved ? 0 : std::min(runs, (all - moved) / run + 1);
+  }
+  // With the zeros behind each row and behind the last one.
+  void spread_plane(const Real* from, const Real* end, Real* to) const {
+    const Index whole = run / lanes * lanes, readable = runs_within(end - from, whole + lanes);
+    const Mask inside = first_lanes(run - whole);
+    Real* const next = to + image;
+    for (Index r = 0; r < readable; ++r, from += run, to += pitch) {
+      for (Index j = 0; j < whole; j += lanes) {
+        prefetch(from + j);
+        store(to + j, load(from + j));
+      }
+      prefetch(from + whole);
+      store(to + whole, inside ? load(from + whole) : Pack{});
+      for (Index j = whole + lanes; j < pitch; j += lanes) store(to + j, Pack{});
+    }
+    for (Index r = readable; r < runs; ++r, from += run, to += pitch)
+      std::fill_n(std::copy_n(from, run, to), pitch - run, Real(0));
+    for (; to < next; to += lanes) store(to, Pack{});
+  }
+};
+
+}  // namespace planes
+}  // namespace backflow::inline BACKFLOW_PRECISION
