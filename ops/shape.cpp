@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/packs.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -41,9 +42,21 @@ std::vector<Axis> merged(const Shape& box, const Strides& from, const Strides& t
   return axes;
 }
 
+// A call of memcpy() takes longer than a short row.
+void copy_neighbours(const Real* from, Real* to, Index count) {
+  constexpr Index most_inlined = 32, width = 4;
+  if (count > most_inlined) {
+    std::copy_n(from, count, to);
+    return;
+  }
+  Index i = 0;
+  for (; i + width <= count; i += width) store_pack(to + i, load_pack<Real, width>(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
 void copy_row(const Real* from, Index from_step, Real* to, Index to_step, Index count) {
   if (from_step == 1 && to_step == 1) {
-    std::copy_n(from, count, to);
+    copy_neighbours(from, to, count);
   } else if (from_step == 0 && to_step == 1) {
     std::fill_n(to, count, *from);
   } else {
@@ -58,12 +71,49 @@ void copy_panel(const Axis& row, const Axis& column, const Real* from, Real* to)
 
 constexpr Index tile = 32;
 
+// to[r * to_step + c] = from[c * from_step + r] for r and c from 0 to 3.
+void transpose_four(const Real* from, Index from_step, Real* to, Index to_step) {
+  using Four = Pack<Real, 4>;
+  const Four a = load_pack<Real, 4>(from), b = load_pack<Real, 4>(from + from_step);
+  const Four c = load_pack<Real, 4>(from + 2 * from_step),
+             d = load_pack<Real, 4>(from + 3 * from_step);
+  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);  // a0 b0 a1 b1
+  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);  // a2 b2 a3 b3
+  const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  store_pack(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));  // a0 b0 c0 d0
+  store_pack(to + to_step, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
+  store_pack(to + 2 * to_step, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
+  store_pack(to + 3 * to_step, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
+}
+
+// buffer[r * tile + c] = from[c * column.from + r * row.from], where all four of both are there by
+// fours.
+void transpose_into(Real* buffer, const Axis& row, const Axis& column, const Real* from) {
+  const Index rows = row.from == 1 ? row.size / 4 * 4 : 0, columns = column.size / 4 * 4;
+  for (Index c = 0; c < columns; c += 4)
+    for (Index r = 0; r < rows; r += 4)
+      transpose_four(from + c * column.from + r, column.from, buffer + r * tile + c, tile);
+  for (Index c = 0; c < column.size; ++c)
+    for (Index r = c < columns ? rows : 0; r < row.size; ++r)
+      buffer[r * tile + c] = from[c * column.from + r * row.from];
+}
+
+// The next panel's part of the source: it is in as many pages as the tile has columns, which is too
+// many for the processor to foresee.
+void fetch_ahead(const Axis& row, const Axis& column, const Real* from) {
+  constexpr Index line = 64 / sizeof(Real);
+  for (Index c = 0; c < column.size; ++c)
+    for (Index r = tile; r < 2 * tile; r += line)
+      __builtin_prefetch(from + c * column.from + r * row.from);
+}
+
 // For a source whose rows are (nearly) contiguous where the destination's columns are. By way of
 // a small buffer: both sides touch each cache line once, whatever the strides.
 void transpose_panel(const Axis& row, const Axis& column, const Real* from, Real* to) {
   Real buffer[tile * tile];
-  for (Index c = 0; c < column.size; ++c)
-    copy_row(from + c * column.from, row.from, buffer + c, tile, row.size);
+  fetch_ahead(row, column, from);
+  transpose_into(buffer, row, column, from);
   for (Index r = 0; r < row.size; ++r)
     copy_row(buffer + r * tile, 1, to + r * row.to, column.to, column.size);
 }
@@ -114,8 +164,13 @@ class StridedCopy {
       advance(axis, begin);
       axis.size = std::min(size, axis.size - begin);
     };
-    narrow(column, panel_columns_);
-    narrow(row, panel_rows_);
+    if (transposing_) {  // along the source's neighbours, which are fetched ahead
+      narrow(row, panel_rows_);
+      narrow(column, panel_columns_);
+    } else {
+      narrow(column, panel_columns_);
+      narrow(row, panel_rows_);
+    }
     for (auto axis = outer_.rbegin(); axis != outer_.rend(); ++axis) {
       advance(*axis, panel % axis->size);
       panel /= axis->size;
