@@ -201,7 +201,8 @@ Tensor direct_conv(const Tensor& x, const Tensor& w, const Real* bias, const Con
 
 Tensor direct_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g) {
   const Index taps = g.C * g.taps();
-  constexpr Index together = 16;  // images: so many share the cost of fetching sums
+  // Images: so many share the cost of fetching sums. A part of the sums has no more than an eighth.
+  const Index together = std::clamp<Index>((g.B + 7) / 8, 1, 16);
   const PlaneLayout layout(g, together);
   const std::vector<Index> offsets = layout.tap_offsets(g);
   const auto part = [&](Index image, Index count, Real* dw) {

@@ -71,22 +71,6 @@ void copy_panel(const Axis& row, const Axis& column, const Real* from, Real* to)
 
 constexpr Index tile = 32;
 
-// to[r * to_step + c] = from[c * from_step + r] for r and c from 0 to 3.
-void transpose_four(const Real* from, Index from_step, Real* to, Index to_step) {
-  using Four = Pack<Real, 4>;
-  const Four a = load_pack<Real, 4>(from), b = load_pack<Real, 4>(from + from_step);
-  const Four c = load_pack<Real, 4>(from + 2 * from_step),
-             d = load_pack<Real, 4>(from + 3 * from_step);
-  const Four ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5);  // a0 b0 a1 b1
-  const Four cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-  const Four ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);  // a2 b2 a3 b3
-  const Four cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-  store_pack(to, __builtin_shufflevector(ab_low, cd_low, 0, 1, 4, 5));  // a0 b0 c0 d0
-  store_pack(to + to_step, __builtin_shufflevector(ab_low, cd_low, 2, 3, 6, 7));
-  store_pack(to + 2 * to_step, __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5));
-  store_pack(to + 3 * to_step, __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7));
-}
-
 // buffer[r * tile + c] = from[c * column.from + r * row.from], where all four of both are there by
 // fours.
 void transpose_into(Real* buffer, const Axis& row, const Axis& column, const Real* from) {
