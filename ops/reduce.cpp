@@ -93,7 +93,7 @@ void fold_rows(const In* p, Index rows, Index stride, Index width, Out* result, 
   Index lanes = 1;
   if (width == stride)
     while (2 * lanes <= rows && 2 * lanes * width <= lanes_width) lanes *= 2;
-  Acc acc[max_width];
+  alignas(bytes_of_register) Acc acc[max_width];
   const auto take = [&](const In* from, auto count, Index columns) {
     take_rows<count, lanes_of_register<Acc>>(from, lanes * stride, columns, acc, combine);
   };
