@@ -96,7 +96,7 @@ Tensor conv2d_weight_gradient(const Tensor& d, const Tensor& x, const Shape& w,
   const ConvGeometry g(x.shape(), w, options);
   expect_shape(d.shape(), g.output(), "the gradient");
   if (d.size() == 0 || w.size() == 0) return Tensor::zeros(w);
-  if (has_outputs_in_lanes(g) && !g.direct()) return lanes_weight_gradient(d, x, g);
+  if (has_gradient_in_lanes(g)) return lanes_weight_gradient(d, x, g);
   if (g.direct()) return direct_weight_gradient(d, x, g);
   if (!g.unfolds_output()) return unfolded_weight_gradient(d, x, g);
   const ConvGeometry adjoint(d.shape(), {g.C, g.O, g.K, g.L}, g.flipped());
@@ -123,7 +123,7 @@ Var conv2d(const Var& x, const Var& w, const Conv2d& options) {
 static std::array<Tensor, 2> weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                       const Shape& w, const Conv2d& options) {
   const ConvGeometry g(x.shape(), w, options);
-  const bool unfolds = !g.direct() && !g.unfolds_output() && !has_outputs_in_lanes(g);
+  const bool unfolds = !g.direct() && !g.unfolds_output() && !has_gradient_in_lanes(g);
   if (d.size() > 0 && w.size() > 0 && unfolds) return unfolded_weight_and_bias_gradient(d, x, g);
   return {conv2d_weight_gradient(d, x, w, options), sum(d, {0, 2, 3})};
 }

@@ -75,8 +75,10 @@ Tensor rows_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry
 // ---- conv_lanes.cpp: many outputs, kernels of several taps, stride 1
 // -----------------------------
 
-// Whether the outputs fill the lanes well, and nothing else is as fast.
+// Whether the outputs fill the lanes well, and nothing else is as fast; the second for the gradient
+// of the weights.
 bool has_outputs_in_lanes(const ConvGeometry& g);
+bool has_gradient_in_lanes(const ConvGeometry& g);
 Tensor lanes_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
 Tensor lanes_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
 

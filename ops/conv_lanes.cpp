@@ -243,6 +243,11 @@ bool has_outputs_in_lanes(const ConvGeometry& g) {
   return suits && (many_taps || few_images);
 }
 
+// With 16 registers, a run of taps is too short to pay: products of unfolded rows take less.
+bool has_gradient_in_lanes(const ConvGeometry& g) {
+  return bytes_of_register == 64 && has_outputs_in_lanes(g) && !g.direct();
+}
+
 Tensor lanes_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   return g.O > lanes ? conv<2>(x, w, bias, g) : conv<1>(x, w, bias, g);
 }
