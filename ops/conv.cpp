@@ -55,6 +55,7 @@ Tensor add_bias(Tensor y, const Real* bias, const ConvGeometry& g) {
 
 Tensor convolve(const Tensor& x, const Tensor& w, const Tensor& bias, const ConvGeometry& g) {
   if (g.B * g.O * g.out_pixels() == 0) return Tensor::empty(g.output());
+  if (has_outputs_in_lanes(g)) return lanes_conv(x, w, bias.data(), g);
   if (g.direct()) return direct_conv(x, w, bias, g);
   if (!g.unfolds_output()) return unfolded_conv(x, w, bias.data(), g);
   const Tensor flipped = flip_kernel(w);
@@ -82,7 +83,11 @@ Tensor conv2d_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
   const ConvGeometry g(x, w.shape(), options);
   expect_shape(d.shape(), g.output(), "the gradient");
   if (x.size() == 0 || d.size() == 0) return Tensor::zeros(x);
-  if (g.direct() || g.unfolds_output()) return conv2d(d, flip_kernel(w), g.flipped());
+  const Shape flipped{g.C, g.O, g.K, g.L};
+  const bool by_flipping =
+      g.direct() || g.unfolds_output() ||
+      (g.can_flip() && has_outputs_in_lanes(ConvGeometry(g.output(), flipped, g.flipped())));
+  if (by_flipping) return conv2d(d, flip_kernel(w), g.flipped());
   return unfolded_input_gradient(d, w, x, g);
 }
 
@@ -91,6 +96,7 @@ Tensor conv2d_weight_gradient(const Tensor& d, const Tensor& x, const Shape& w,
   const ConvGeometry g(x.shape(), w, options);
   expect_shape(d.shape(), g.output(), "the gradient");
   if (d.size() == 0 || w.size() == 0) return Tensor::zeros(w);
+  if (has_gradient_in_lanes(g)) return lanes_weight_gradient(d, x, g);
   if (g.direct()) return direct_weight_gradient(d, x, g);
   if (!g.unfolds_output()) return unfolded_weight_gradient(d, x, g);
   const ConvGeometry adjoint(d.shape(), {g.C, g.O, g.K, g.L}, g.flipped());
@@ -117,7 +123,8 @@ Var conv2d(const Var& x, const Var& w, const Conv2d& options) {
 static std::array<Tensor, 2> weight_and_bias_gradient(const Tensor& d, const Tensor& x,
                                                       const Shape& w, const Conv2d& options) {
   const ConvGeometry g(x.shape(), w, options);
-  if (d.size() > 0 && w.size() > 0 && !g.unfolds_output())
+  const bool together = !g.unfolds_output() && !has_gradient_in_lanes(g);
+  if (d.size() > 0 && w.size() > 0 && together)
     return (g.direct() ? direct_weight_and_bias_gradient : unfolded_weight_and_bias_gradient)(d, x,
                                                                                               g);
   return {conv2d_weight_gradient(d, x, w, options), sum(d, {0, 2, 3})};

@@ -1,4 +1,4 @@
-// The three ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
+// The four ways to convolve that stand behind conv2d (ops/conv.h); see the top of each .cpp.
 // Internal to conv2d and conv_net: no header includes this.
 #pragma once
 
@@ -74,6 +74,16 @@ void add_image_bias_gradient(const Real* d, const ConvGeometry& g, bool first, R
 Tensor rows_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
 Tensor rows_input_gradient(const Tensor& d, const Tensor& w, const Shape& x, const ConvGeometry& g);
 Tensor rows_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
+
+// ---- conv_lanes.cpp: many outputs, kernels of several taps, stride 1
+// -----------------------------
+
+// Whether the outputs fill the lanes well, and nothing else is as fast; the second for the gradient
+// of the weights.
+bool has_outputs_in_lanes(const ConvGeometry& g);
+bool has_gradient_in_lanes(const ConvGeometry& g);
+Tensor lanes_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g);
+Tensor lanes_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometry& g);
 
 // ---- For all: groups of images are the tasks, cut by shape alone -------------------------------
 

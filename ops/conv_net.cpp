@@ -11,7 +11,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// One convolution for one image, computed as conv2d would: where that unfolds the output, as the
+// One convolution for one image, by unfolding as conv2d does: where that unfolds the output, as the
 // adjoint of the convolution with the flipped kernel, whose geometry and kernel these are then.
 struct Stage {
   ConvGeometry g;

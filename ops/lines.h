@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/packs.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -21,13 +22,42 @@ void with_lanes(Index n, const Body& body) {
   body(std::integral_constant<Index, 1>{});
 }
 
-// acc[0] o acc[1] o ..., by halves.
-template <Index lanes, class Acc, class Combine>
-Acc fold_lanes(Acc* acc, Combine combine) {
-  for (Index half = lanes / 2; half > 0; half /= 2)
-    for (Index i = 0; i < half; ++i) acc[i] = combine(acc[i], acc[half + i]);
-  return acc[0];
-}
+// `lanes` results side by side, lanes being a power of two. They stay in registers: in an array,
+// each would be stored and loaded again between two steps.
+template <Index lanes, class Acc>
+class Lanes {
+ public:
+  template <class In>
+  explicit Lanes(const In* p) {
+    unrolled<packs>([&](auto i) { acc_[i] = load_pack<Acc, width>(p + i * width); });
+  }
+  template <class In, class Combine>
+  void take(const In* p, Combine combine) {
+    unrolled<packs>(
+        [&](auto i) { acc_[i] = combine(acc_[i], load_pack<Acc, width>(p + i * width)); });
+  }
+  // acc[0] o acc[1] o ..., by halves.
+  template <class Combine>
+  Acc total(Combine combine) const {
+    Lanes halves = *this;
+    return halves.template fold_packs<packs>(combine);
+  }
+
+ private:
+  static constexpr Index width = std::min(lanes, lanes_of_register<Acc>), packs = lanes / width;
+
+  template <Index count, class Combine>
+  Acc fold_packs(Combine combine) {
+    if constexpr (count == 1) {
+      return fold_pack<width>(acc_[0], combine);
+    } else {
+      unrolled<count / 2>([&](auto i) { acc_[i] = combine(acc_[i], acc_[count / 2 + i]); });
+      return fold_packs<count / 2>(combine);
+    }
+  }
+
+  Pack<Acc, width> acc_[packs];
+};
 
 // value o p[0] o ... o p[n - 1] for n < lanes: as many at a time as a power of two, so that loops
 // have constant lengths.
@@ -38,9 +68,7 @@ Acc fold_rest(Acc value, const In* p, Index n, Combine combine) {
   } else {
     constexpr Index half = lanes / 2;
     if (n & half) {
-      Acc acc[half];
-      for (Index i = 0; i < half; ++i) acc[i] = static_cast<Acc>(p[i]);
-      value = combine(value, fold_lanes<half>(acc, combine));
+      value = combine(value, Lanes<half, Acc>(p).total(combine));
       p += half;
     }
     return fold_rest<half>(value, p, n, combine);
@@ -51,25 +79,24 @@ Acc fold_rest(Acc value, const In* p, Index n, Combine combine) {
 // order depends on n alone, for lanes from with_lanes.
 template <Index lanes, class Acc, class In, class Combine>
 Acc fold_line(const In* p, Index n, Combine combine) {
-  Acc acc[lanes];
-  for (Index i = 0; i < lanes; ++i) acc[i] = static_cast<Acc>(p[i]);
+  Lanes<lanes, Acc> acc(p);
   Index k = lanes;
-  for (; k + lanes <= n; k += lanes)
-    for (Index i = 0; i < lanes; ++i) acc[i] = combine(acc[i], static_cast<Acc>(p[k + i]));
-  return fold_rest<lanes>(fold_lanes<lanes>(acc, combine), p + k, n - k, combine);
+  for (; k + lanes <= n; k += lanes) acc.take(p + k, combine);
+  return fold_rest<lanes>(acc.total(combine), p + k, n - k, combine);
 }
 
-// NaN beats every number. (Two choices one after the other vectorize, one of two conditions does
-// not.)
-inline constexpr auto larger_or_nan = [](Real a, Real b) {
-  const Real larger = b > a ? b : a;
-  return b != b ? b : larger;
+// Of two numbers, or of two packs. NaN beats every number. Two choices one after the other are the
+// processor's maximum and a blend for NaN; 2 b is b where it is chosen, and without it the compiler
+// would make one choice of both, for which the next one has to wait longer.
+inline constexpr auto larger_or_nan = [](auto a, auto b) {
+  const auto larger = b > a ? b : a;
+  return b != b ? b + b : larger;
 };
-inline constexpr auto smaller_or_nan = [](Real a, Real b) {
-  const Real smaller = b < a ? b : a;
-  return b != b ? b : smaller;
+inline constexpr auto smaller_or_nan = [](auto a, auto b) {
+  const auto smaller = b < a ? b : a;
+  return b != b ? b + b : smaller;
 };
-inline constexpr auto sum_of_two = [](double a, double b) { return a + b; };
+inline constexpr auto sum_of_two = [](auto a, auto b) { return a + b; };
 
 // Longer lines are no blocks: they would not fit into a cache, nor keep all threads busy.
 inline constexpr Index longest_line = 2048;

@@ -1,5 +1,6 @@
 // Neighbouring axes are reduced as one group: x is seen as (outer, n, inner) and n goes away.
-// Groups follow one another; no copy with permuted axes is ever made.
+// Groups follow one another, the last one first, for its elements are neighbours in memory; no copy
+// with permuted axes is ever made.
 //
 // A group is cut into chunks of rows by its shape alone, and the chunks' results are reduced like
 // any other input: so the bits do not depend on the number of threads, and a sum of floats is
@@ -67,77 +68,104 @@ struct Extent {
   Index outer = 1, n = 1, inner = 1;
 };
 
-constexpr Index max_width = 256;   // columns reduced together: their accumulators fit the L1 cache
+constexpr Index max_width = 1024;  // columns reduced together: their accumulators fit the L1 cache
 constexpr Index lanes_width = 64;  // fewer columns than this: several rows at once, each in a lane
 
-// result[i] = p[i] o p[stride + i] o p[2 stride + i] o ... for each of `width` columns. Lanes
-// without dependencies between them are what lets the compiler use vector instructions.
+// acc[i] = acc[i] o p[i] o p[step + i] o ..., so many rows for each of m columns: by packs, and by
+// smaller ones at the end.
+template <int rows, Index width, class Acc, class In, class Combine>
+void take_rows(const In* p, Index step, Index m, Acc* acc, Combine combine) {
+  Index i = 0;
+  for (; i + width <= m; i += width) {
+    Pack<Acc, width> sum = load_pack<Acc, width>(acc + i);
+    for (int r = 0; r < rows; ++r) sum = combine(sum, load_pack<Acc, width>(p + r * step + i));
+    store_pack(acc + i, sum);
+  }
+  if constexpr (width > 1) {
+    if (i < m) take_rows<rows, width / 2>(p + i, step, m - i, acc + i, combine);
+  }
+}
+
+// result[i] = p[i] o p[stride + i] o p[2 stride + i] o ... for each of `width` columns.
 template <class Acc, class In, class Out, class Combine>
 void fold_rows(const In* p, Index rows, Index stride, Index width, Out* result, Combine combine) {
+  constexpr int together = 8;  // rows between loading and storing an accumulator
   Index lanes = 1;
   if (width == stride)
     while (2 * lanes <= rows && 2 * lanes * width <= lanes_width) lanes *= 2;
-  Acc acc[max_width];
-  const auto take = [&](const In* from, Index count) {
-    for (Index i = 0; i < count; ++i) acc[i] = combine(acc[i], static_cast<Acc>(from[i]));
+  alignas(bytes_of_register) Acc acc[max_width];
+  const auto take = [&](const In* from, auto count, Index columns) {
+    take_rows<count, lanes_of_register<Acc>>(from, lanes * stride, columns, acc, combine);
   };
-  const auto take_four = [&](const In* a, Index step, Index count) {
-    const In *b = a + step, *c = b + step, *d = c + step;
-    for (Index i = 0; i < count; ++i) {
-      const Acc two = combine(combine(acc[i], static_cast<Acc>(a[i])), static_cast<Acc>(b[i]));
-      acc[i] = combine(combine(two, static_cast<Acc>(c[i])), static_cast<Acc>(d[i]));
-    }
-  };
+  constexpr std::integral_constant<int, 1> one;
   std::copy_n(p, lanes * width, acc);
   Index row = lanes;
-  for (; row + 4 * lanes <= rows; row += 4 * lanes)
-    take_four(p + row * stride, lanes * stride, lanes * width);
-  for (; row + lanes <= rows; row += lanes) take(p + row * stride, lanes * width);
-  take(p + row * stride, (rows - row) * width);
+  for (; row + together * lanes <= rows; row += together * lanes)
+    take(p + row * stride, std::integral_constant<int, together>{}, lanes * width);
+  for (; row + lanes <= rows; row += lanes) take(p + row * stride, one, lanes * width);
+  take(p + row * stride, one, (rows - row) * width);
   for (lanes /= 2; lanes > 0; lanes /= 2)
     for (Index i = 0; i < lanes * width; ++i) acc[i] = combine(acc[i], acc[lanes * width + i]);
   std::copy_n(acc, width, result);
 }
 
-// fold_chunks of one chunk each, for an inner size of 1.
+// How a group is cut, by its shape alone: into blocks of columns, and chunks of rows.
+struct Pieces {
+  explicit Pieces(const Extent& x)
+      : n(x.n), width(std::min(x.inner, max_width)), blocks((x.inner + width - 1) / width) {
+    constexpr Index elements = 4 * elements_per_chunk, enough_tasks = 32, most_rows = 1024;
+    rows = x.inner == 1 ? elements_per_chunk : std::max<Index>(1, elements / width);
+    if (x.inner > 1 && x.outer * blocks >= enough_tasks) rows = std::max(rows, most_rows);
+    chunks = std::max<Index>(1, n / rows);
+  }
+  Index first_row(Index chunk) const { return chunk * rows; }
+  // The last chunk has those that are left over, too: none is too short for lanes.
+  Index rows_of(Index chunk) const { return chunk + 1 < chunks ? rows : n - chunk * rows; }
+
+  Index n, width, blocks, rows, chunks;
+};
+
+// fold_chunks for an inner size of 1.
 template <class Acc, class In, class Out, class Combine>
-void fold_lines(const In* p, const Extent& x, Out* result, Combine combine) {
-  with_lanes(x.n, [&](auto lanes) {
-    parallel_for(x.outer, std::max<Index>(1, elements_per_chunk / x.n), [&](Index i, Index end) {
-      for (; i < end; ++i)
-        result[i] = static_cast<Out>(fold_line<lanes, Acc>(p + i * x.n, x.n, combine));
+void fold_lines(const In* p, const Pieces& cut, Index outer, Out* result, Combine combine) {
+  with_lanes(cut.chunks > 1 ? cut.rows : cut.n, [&](auto lanes) {
+    const Index grain = std::max<Index>(1, elements_per_chunk / cut.n);
+    parallel_for(outer * cut.chunks, grain, [&](Index i, Index end) {
+      for (; i < end; ++i) {
+        const Index chunk = cut.chunks == 1 ? 0 : i % cut.chunks, line = i / cut.chunks;
+        const In* from = p + line * cut.n + cut.first_row(chunk);
+        result[i] = static_cast<Out>(fold_line<lanes, Acc>(from, cut.rows_of(chunk), combine));
+      }
     });
   });
 }
 
-// Reduces every chunk of `rows` rows to one: (outer, n, inner) -> (outer, chunks, inner).
+// Reduces every chunk of rows to one: (outer, n, inner) -> (outer, chunks, inner).
 template <class Acc, class In, class Out, class Combine>
-void fold_chunks(const In* p, const Extent& x, Index rows, Out* result, Combine combine) {
-  if (x.inner == 1 && x.n <= rows) return fold_lines<Acc>(p, x, result, combine);
-  const Index width = std::min(x.inner, max_width);
-  const Index blocks = (x.inner + width - 1) / width, chunks = (x.n + rows - 1) / rows;
-  const Index elements_per_task = std::min(x.n, rows) * width;
-  parallel_for(
-      x.outer * chunks * blocks, std::max<Index>(1, elements_per_chunk / elements_per_task),
-      [&](Index task, Index end) {
-        for (; task < end; ++task) {
-          const Index column = task % blocks * width, slot = task / blocks;
-          const Index outer = slot / chunks, row = slot % chunks * rows;
-          fold_rows<Acc>(p + (outer * x.n + row) * x.inner + column, std::min(rows, x.n - row),
-                         x.inner, std::min(width, x.inner - column),
-                         result + slot * x.inner + column, combine);
-        }
-      });
+void fold_chunks(const In* p, const Extent& x, const Pieces& cut, Out* result, Combine combine) {
+  if (x.inner == 1) return fold_lines<Acc>(p, cut, x.outer, result, combine);
+  const Index elements_per_task = std::min(x.n, cut.rows) * cut.width;
+  const Index grain = std::max<Index>(1, elements_per_chunk / elements_per_task);
+  parallel_for(x.outer * cut.chunks * cut.blocks, grain, [&](Index task, Index end) {
+    for (; task < end; ++task) {
+      const Index column = task % cut.blocks * cut.width, slot = task / cut.blocks;
+      const Index outer = slot / cut.chunks, chunk = slot % cut.chunks;
+      const In* from = p + (outer * x.n + cut.first_row(chunk)) * x.inner + column;
+      fold_rows<Acc>(from, cut.rows_of(chunk), x.inner, std::min(cut.width, x.inner - column),
+                     result + slot * x.inner + column, combine);
+    }
+  });
 }
 
 template <class Acc, class In, class Combine>
 void fold_group(const In* p, const Extent& x, Real* result, Combine combine) {
-  const Index rows = elements_per_chunk / std::min(x.inner, max_width);
-  const Index chunks = (x.n + rows - 1) / rows;
-  if (chunks == 1) return fold_chunks<Acc>(p, x, rows, result, combine);
-  std::vector<Acc> partial(x.outer * chunks * x.inner);
-  fold_chunks<Acc>(p, x, rows, partial.data(), combine);
-  fold_group<Acc>(partial.data(), {x.outer, chunks, x.inner}, result, combine);
+  const Pieces cut(x);
+  if (cut.chunks == 1) return fold_chunks<Acc>(p, x, cut, result, combine);
+  constexpr Index reals = sizeof(Acc) / sizeof(Real);
+  const Workspace partial(x.outer * cut.chunks * x.inner * reals);
+  Acc* const results = reinterpret_cast<Acc*>(partial.data());
+  fold_chunks<Acc>(p, x, cut, results, combine);
+  fold_group<Acc>(results, {x.outer, cut.chunks, x.inner}, result, combine);
 }
 
 // The result has the shape reduction.kept; it is zeros if x has no elements.
@@ -145,13 +173,13 @@ template <class Acc, class Combine>
 Tensor fold(const Tensor& x, const Reduction& reduction, Combine combine) {
   if (x.size() == 0) return Tensor::zeros(reduction.kept);
   Tensor out = x;
-  for (int axis = 0; axis < x.rank(); ++axis) {
+  for (int end = x.rank(); end > 0; --end) {
     Extent extent;
     Shape shape = out.shape();
-    for (int i = 0; i < axis; ++i) extent.outer *= shape[i];
-    for (; axis < x.rank() && reduction.reduced[axis]; ++axis)
-      extent.n *= std::exchange(shape[axis], 1);
-    for (int i = axis; i < x.rank(); ++i) extent.inner *= shape[i];
+    for (int i = end; i < x.rank(); ++i) extent.inner *= shape[i];
+    for (; end > 0 && reduction.reduced[end - 1]; --end)
+      extent.n *= std::exchange(shape[end - 1], 1);
+    for (int i = 0; i < end; ++i) extent.outer *= shape[i];
     if (extent.n == 1) continue;
     Tensor next = Tensor::empty(shape);
     fold_group<Acc>(out.data(), extent, next.mutable_data(), combine);

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/packs.h"
 #include "backflow/ops/transpose_block.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -42,9 +43,21 @@ std::vector<Axis> merged(const Shape& box, const Strides& from, const Strides& t
   return axes;
 }
 
+// A call of memcpy() takes longer than a short row.
+void copy_neighbours(const Real* from, Real* to, Index count) {
+  constexpr Index most_inlined = 32, width = 4;
+  if (count > most_inlined) {
+    std::copy_n(from, count, to);
+    return;
+  }
+  Index i = 0;
+  for (; i + width <= count; i += width) store_pack(to + i, load_pack<Real, width>(from + i));
+  for (; i < count; ++i) to[i] = from[i];
+}
+
 void copy_row(const Real* from, Index from_step, Real* to, Index to_step, Index count) {
   if (from_step == 1 && to_step == 1) {
-    std::copy_n(from, count, to);
+    copy_neighbours(from, to, count);
   } else if (from_step == 0 && to_step == 1) {
     std::fill_n(to, count, *from);
   } else if (from_step == -1 && to_step == 1) {
@@ -61,15 +74,29 @@ void copy_panel(const Axis& row, const Axis& column, const Real* from, Real* to)
 
 constexpr Index tile = 32;
 
+// buffer[r * tile + c] = from[c * column.from + r * row.from]
+void transpose_into(Real* buffer, const Axis& row, const Axis& column, const Real* from) {
+  if (row.from == 1) return transpose_block(from, column.from, column.size, row.size, buffer, tile);
+  for (Index c = 0; c < column.size; ++c)
+    for (Index r = 0; r < row.size; ++r)
+      buffer[r * tile + c] = from[c * column.from + r * row.from];
+}
+
+// The next panel's part of the source: it is in as many pages as the tile has columns, which is too
+// many for the processor to foresee.
+void fetch_ahead(const Axis& row, const Axis& column, const Real* from) {
+  constexpr Index line = 64 / sizeof(Real);
+  for (Index c = 0; c < column.size; ++c)
+    for (Index r = tile; r < 2 * tile; r += line)
+      __builtin_prefetch(from + c * column.from + r * row.from);
+}
+
 // For a source whose rows are (nearly) contiguous where the destination's columns are. By way of
 // a small buffer: both sides touch each cache line once, whatever the strides.
 void transpose_panel(const Axis& row, const Axis& column, const Real* from, Real* to) {
-  if (row.from == 1 && column.to == 1)
-    return transpose_block(from, column.from, column.size, row.size, to, row.to,
-                           [](const auto& x) { return x; });
   Real buffer[tile * tile];
-  for (Index c = 0; c < column.size; ++c)
-    copy_row(from + c * column.from, row.from, buffer + c, tile, row.size);
+  fetch_ahead(row, column, from);
+  transpose_into(buffer, row, column, from);
   for (Index r = 0; r < row.size; ++r)
     copy_row(buffer + r * tile, 1, to + r * row.to, column.to, column.size);
 }
@@ -120,8 +147,13 @@ class StridedCopy {
       advance(axis, begin);
       axis.size = std::min(size, axis.size - begin);
     };
-    narrow(column, panel_columns_);
-    narrow(row, panel_rows_);
+    if (transposing_) {  // along the source's neighbours, which are fetched ahead
+      narrow(row, panel_rows_);
+      narrow(column, panel_columns_);
+    } else {
+      narrow(column, panel_columns_);
+      narrow(row, panel_rows_);
+    }
     for (auto axis = outer_.rbegin(); axis != outer_.rend(); ++axis) {
       advance(*axis, panel % axis->size);
       panel /= axis->size;

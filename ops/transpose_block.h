@@ -62,4 +62,9 @@ void transpose_block(const Real* from, Index from_step, Index rows, Index column
       to[c * to_step + r] = f(from[r * from_step + c]);
 }
 
+inline void transpose_block(const Real* from, Index from_step, Index rows, Index columns, Real* to,
+                            Index to_step) {
+  transpose_block(from, from_step, rows, columns, to, to_step, [](const auto& x) { return x; });
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -100,11 +100,6 @@ if [[ $python == "$debians" ]]; then
   openblas=$(dirname "$(dpkg-query --listfiles libopenblas0-openmp | grep '/libopenblas\.so\.0$')")
   tuned_environment+=(LD_LIBRARY_PATH="$openblas")
 fi
-about=$("${tuned_environment[@]}" "$python" "$peer" --about) || die "compare: $peer --about failed"
-readonly about
-
-# has FEATURE: whether this PyTorch does.
-has() { [[ $about == *"\"$1\": true"* ]]; }
 
 # our_kernels COMMAND...: those that OpenBLAS takes for snf when it is run by the command.
 our_kernels() {
@@ -120,6 +115,24 @@ if [[ $kernels != "$free_kernels" ]]; then
   held="OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE-} holds our OpenBLAS to its $kernels kernels; by itself it takes $free_kernels"
   say "warning: $held"
 fi
+
+# oneDNN asks the processor, not OPENBLAS_CORETYPE: it would race AVX-512 against older kernels.
+case $kernels in
+  Haswell | Zen | Excavator) onednn=AVX2 ;;
+  Sandybridge | Bulldozer | Piledriver | Steamroller) onednn=AVX ;;
+  *) onednn='' ;;
+esac
+held_onednn=''
+if [[ -n $onednn && -z ${ONEDNN_MAX_CPU_ISA+set} ]]; then
+  export ONEDNN_MAX_CPU_ISA=$onednn
+  held_onednn="their oneDNN is held to $onednn, as our $kernels kernels are (ONEDNN_MAX_CPU_ISA, unless you set it)"
+fi
+
+about=$("${tuned_environment[@]}" "$python" "$peer" --about) || die "compare: $peer --about failed"
+readonly about
+
+# has FEATURE: whether this PyTorch does.
+has() { [[ $about == *"\"$1\": true"* ]]; }
 
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -177,7 +190,8 @@ say "the table, also in $out"
 about = json.loads(sys.argv[1])
 print("torch {torch}; {libraries}".format(**about))' "$about")"
   if [[ -n $held ]]; then echo "* $held"; fi
-  env | sed -n 's/^\(OPENBLAS_[A-Z0-9_]*=.*\)/* set in the environment: \1/p'
+  if [[ -n $held_onednn ]]; then echo "* $held_onednn" && unset ONEDNN_MAX_CPU_ISA; fi
+  env | sed -n 's/^\(O\(PENBLAS\|NEDNN\)_[A-Z0-9_]*=.*\)/* set in the environment: \1/p'
   echo "* date: $(date --utc '+%Y-%m-%d %H:%M UTC'), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
   echo "* to repeat it: apps/bench/compare.sh ${arguments[*]}"
 } | tee "$scratch/compare.md"

@@ -510,13 +510,17 @@ def sampling_ms(model):
     return statistics.median_high(ms)
 
 
-def loaded_openblas():
-    """The libraries of this process that are an OpenBLAS, as ctypes has them."""
-    torch.ones(2, 2) @ torch.ones(2, 2)
+def loaded_with(function, name):
+    """The libraries of this process of such a name that have the function, as ctypes has them."""
     with open("/proc/self/maps") as maps:
         paths = {line.split(maxsplit=5)[-1].strip() for line in maps}
-    blas = [ctypes.CDLL(path) for path in sorted(paths) if re.search(r"/lib[^/]*blas[^/]*\.so", path)]
-    return [library for library in blas if hasattr(library, "openblas_get_corename")]
+    found = [ctypes.CDLL(path) for path in sorted(paths) if re.search(rf"/lib[^/]*{name}[^/]*\.so", path)]
+    return [library for library in found if hasattr(library, function)]
+
+
+def loaded_openblas():
+    torch.ones(2, 2) @ torch.ones(2, 2)
+    return loaded_with("openblas_get_corename", "blas")
 
 
 def prepare_process(threads):
@@ -579,6 +583,17 @@ def take_fused_step():
     adam([parameter], fused=True).step()
 
 
+def onednn_instructions():
+    """What its kernels are made of, which is not what PyTorch's own are made of: it asks the
+    processor itself, and ONEDNN_MAX_CPU_ISA."""
+    for library in loaded_with("dnnl_get_effective_cpu_isa", "(dnnl|torch_cpu)"):
+        isa = library.dnnl_get_effective_cpu_isa()
+        for name, bit in (("AVX-512", 0x20), ("AVX2", 0x4), ("AVX", 0x2), ("SSE4.1", 0x1)):
+            if isa & bit:
+                return name
+    return "instructions that it does not name"
+
+
 def libraries():
     """What multiplies and convolves, in words."""
     found, config = [], torch.__config__.show()
@@ -591,7 +606,8 @@ def libraries():
                           ("its own kernels for", r"CPU capability usage: (\S+)")):
         match = re.search(pattern, config)
         if match:
-            found.append(f"{name} {match[1]}")
+            by = f" with {onednn_instructions()}" if name == "oneDNN" else ""
+            found.append(f"{name} {match[1]}{by}")
     return ", ".join(dict.fromkeys(found)) or "libraries that it does not name"
 
 

@@ -45,9 +45,19 @@ const std::vector<Case> rows_cases = {{{9, 55, 4, 5}, {57, 55, 3, 3}, Conv2d::pa
                                       {{2, 54, 5, 6}, {30, 54, 3, 3}, {}},
                                       {{3, 160, 5, 1}, {161, 160, 4, 1}, {1, 2, 0, 1, 0}}};
 
+// Many outputs and many taps, or few large images: the outputs of a pixel in the lanes, of one
+// block or several, full or not, of one strip or several.
+const std::vector<Case> lanes_cases = {{{3, 3, 9, 13}, {24, 3, 5, 5}, {}},
+                                       {{2, 24, 8, 15}, {26, 24, 3, 7}, {1, 1, 3, 1, 3}},
+                                       {{5, 13, 7, 7}, {50, 13, 4, 4}, {1, 2, 1, 1, 3}},
+                                       {{2, 2, 40, 31}, {13, 2, 4, 3}, {}},
+                                       {{2, 12, 9, 9}, {61, 12, 5, 5}, Conv2d::padded(4)},
+                                       {{2, 15, 4, 20}, {48, 15, 2, 11}, {1, 0, 5, 1, 5}},
+                                       {{1, 2, 64, 66}, {12, 2, 3, 3}, Conv2d::padded(1)}};
+
 std::vector<Case> all_cases() {
   std::vector<Case> all = direct_cases;
-  for (const auto& cases : {unfolded_cases, rows_cases})
+  for (const auto& cases : {unfolded_cases, rows_cases, lanes_cases})
     all.insert(all.end(), cases.begin(), cases.end());
   return all;
 }

@@ -19,8 +19,9 @@ constexpr Real nan = Limits::quiet_NaN(), inf = Limits::infinity();
 // Small and odd; then long, wide and narrow enough to be cut into several chunks each way.
 const std::vector<Shape> small_shapes = {{1},       {7},          {3, 17},
                                          {3, 1, 5}, {4, 3, 2, 5}, {2, 1, 3, 1, 2, 3}};
-const std::vector<Shape> large_shapes = {{20011},      {513, 33}, {3, 8209},    {8209, 3},
-                                         {2, 9001, 2}, {40, 513}, {5, 300, 17}, {70, 3, 129}};
+const std::vector<Shape> large_shapes = {{40'011},      {70, 1033},   {3, 16'399},
+                                         {22'001, 3},   {513, 33},    {2, 33'001, 2},
+                                         {32, 2049, 2}, {5, 300, 17}, {70, 3, 129}};
 
 std::vector<Shape> all_shapes() {
   std::vector<Shape> all = small_shapes;
