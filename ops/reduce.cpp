@@ -296,28 +296,25 @@ Var sum(const Var& x, const std::vector<int>& axes, bool keep) {
 std::array<Tensor, 2> difference_and_squares(const Tensor& a, const Tensor& b) {
   if (!(a.shape() == b.shape()))
     fail("difference_and_squares", "shapes differ: ", a.shape(), " and ", b.shape());
-  const Index n = a.size(), chunks = (n + elements_per_chunk - 1) / elements_per_chunk;
   Tensor difference = Tensor::empty(a.shape()), squares(Real(0));
-  if (n == 0) return {difference, squares};
+  if (a.size() == 0) return {difference, squares};
   // As fold_group() would reduce a tensor of squares, each chunk while its squares are in the
   // cache.
-  std::vector<double> sums(chunks);
-  parallel_for(n, elements_per_chunk, [&, to = difference.mutable_data()](Index k, Index end) {
-    const Workspace square(std::min(n, elements_per_chunk));
-    for (; k < end; k += elements_per_chunk) {
-      const Index count = std::min(elements_per_chunk, end - k);
-      const Real *const p = a.data() + k, *const q = b.data() + k;
-      Real *const e = to + k, *const e2 = square.data();
+  const Pieces cut({1, a.size(), 1});
+  std::vector<double> sums(cut.chunks);
+  parallel_for(cut.chunks, 1, [&, to = difference.mutable_data()](Index chunk, Index end) {
+    for (; chunk < end; ++chunk) {
+      const Index first = cut.first_row(chunk), count = cut.rows_of(chunk);
+      const Workspace square(count);
+      const Real *const p = a.data() + first, *const q = b.data() + first;
+      Real *const e = to + first, *const e2 = square.data();
       for (Index i = 0; i < count; ++i) e[i] = p[i] - q[i], e2[i] = e[i] * e[i];
-      double* const sum = &sums[k / elements_per_chunk];
-      if (chunks == 1) {
-        fold_lines<double>(e2, {1, count, 1}, sum, sum_of_two);
-      } else {
-        fold_rows<double>(e2, count, 1, 1, sum, sum_of_two);
-      }
+      with_lanes(count, [&](auto lanes) {
+        sums[chunk] = fold_line<lanes, double>(e2, count, sum_of_two);
+      });
     }
   });
-  fold_group<double>(sums.data(), {1, chunks, 1}, squares.mutable_data(), sum_of_two);
+  fold_group<double>(sums.data(), {1, cut.chunks, 1}, squares.mutable_data(), sum_of_two);
   return {difference, squares};
 }
 
