@@ -37,7 +37,10 @@ void check_given_context(const Sequential& flow, const Pass& pass, const Shape& 
 }  // namespace
 
 Sequential::Sequential(std::vector<std::unique_ptr<Flow>> layers) : layers_(std::move(layers)) {
-  for (std::size_t i = 0; i < layers_.size(); ++i) add_module(std::to_string(i), *layers_[i]);
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    if (!layers_[i]) fail("sequential", "layer ", i, " of ", layers_.size(), " is null");
+    add_module(std::to_string(i), *layers_[i]);
+  }
 }
 
 // The costly layers come first: one that is left for the end would keep the other threads waiting.

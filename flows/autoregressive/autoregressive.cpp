@@ -29,9 +29,19 @@ Out Autoregressive::forward(const Var& x, Pass& pass) const {
   return {z, sum_examples(log_slope)};
 }
 
+// Faster than slice(), of which there would be one for each coordinate.
+static Tensor column(const Tensor& z, Index i) {
+  const Index B = z.size(0), D = z.size(1);
+  Tensor out = Tensor::empty({B, 1});
+  Real* const to = out.mutable_data();
+  const Real* const from = z.data() + i;
+  for (Index b = 0; b < B; ++b) to[b] = from[b * D];
+  return out;
+}
+
 Tensor Autoregressive::inverse(const Tensor& z, Pass& pass) const {
   return made_.fill(z.shape(), pass, [&](Index i, const Tensor& p) {
-    return transform_->inverse(slice(z, 1, i, i + 1), p.reshape({p.size(0), 1, p.size(1)}));
+    return transform_->inverse(column(z, i), p.reshape({p.size(0), 1, p.size(1)}));
   });
 }
 

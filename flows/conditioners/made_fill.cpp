@@ -114,7 +114,8 @@ void Made::Filling::add(Layer& layer, const Layer& from, Index degree, Index end
 void Made::Filling::activate(Layer& layer, Index degree) {
   const Index row = layer.first[degree], rows = layer.first[degree + 1] - row;
   if (rows == 0) return;
-  const Tensor sums = slice(layer.sums, 0, row, row + rows);
+  Tensor sums = Tensor::empty({rows, B_});
+  std::copy_n(layer.sums.data() + row * B_, rows * B_, sums.mutable_data());
   const Tensor h = made_.activation_(Var(sums)).value();
   if (!(h.shape() == sums.shape()))
     fail("made", "the activation made ", h.shape(), " of ", sums.shape());
@@ -150,9 +151,12 @@ Tensor Made::Filling::all() const {
   const Index D = std::ssize(made_.order_);
   Tensor x = Tensor::empty({B_, D});
   Real* const to = x.mutable_data();
-  const Real* from = layers_.front().values.data();
-  for (Index place = 0; place < D; ++place)
-    for (Index b = 0; b < B_; ++b) to[b * D + made_.order_[place]] = *from++;
+  const Real* const from = layers_.front().values.data();
+  constexpr Index at_once = 16;  // examples, whose lines of the cache stay there
+  for (Index begin = 0; begin < B_; begin += at_once)
+    for (Index place = 0; place < D; ++place)
+      for (Index b = begin; b < std::min(begin + at_once, B_); ++b)
+        to[b * D + made_.order_[place]] = from[place * B_ + b];
   return x;
 }
 

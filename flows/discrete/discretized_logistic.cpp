@@ -14,9 +14,11 @@ namespace {
 
 double checked_step(const DiscretizedOptions& options) {
   for (const double positive : {options.step, options.scale})
-    if (!(positive > 0 && std::isfinite(positive)))
+    if (const Real x = static_cast<Real>(positive); !(x > 0 && std::isfinite(x)))
       fail("discretized_logistic", "a positive step and scale expected, got ", options.step,
            " and ", options.scale);
+  if (!std::isfinite(static_cast<Real>(options.mean)))
+    fail("discretized_logistic", "a finite mean expected, got ", options.mean);
   return options.step;
 }
 

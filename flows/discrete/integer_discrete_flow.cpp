@@ -16,7 +16,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 static Index checked_outputs(Index D, Index kept) {
-  if (D == 1) fail("discrete_coupling", "one coordinate cannot be split; at least 2 expected");
+  if (D < 2) fail("discrete_coupling", "2 coordinates at least can be split, got D = ", D);
   if (kept < 1 || kept >= D)
     fail("discrete_coupling", "1 ... ", D - 1, " of ", D, " coordinates must be kept, got ", kept);
   return D - kept;

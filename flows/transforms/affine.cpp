@@ -77,7 +77,9 @@ struct Capped {
 struct Softplus {
   BACKFLOW_INLINED LogScale operator()(Real h) const {
     const Real s = vector_math::softplus(h) + least;
-    return {vector_math::log(s), vector_math::sigmoid(h) / s};
+    // There log(1 + e^h) is e^h to rounding, and further out below the smallest number.
+    const bool is_exp = least == 0 && h < -40;
+    return {is_exp ? h : vector_math::log(s), is_exp ? Real(1) : vector_math::sigmoid(h) / s};
   }
   Real least;
 };

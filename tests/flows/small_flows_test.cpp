@@ -96,6 +96,13 @@ TEST(Inverted, FirstBatchLeavesNormalized) {
   expect_close(begun.forward(x).z.value(), before, 0, "the second batch changes nothing");
 }
 
+TEST(Sequential, RefusesNull) {
+  std::vector<std::unique_ptr<Flow>> layers;
+  layers.push_back(reverse(2));
+  layers.push_back(nullptr);
+  EXPECT_EQ(error_of([&] { Sequential(std::move(layers)); }), "[sequential] layer 1 of 2 is null");
+}
+
 TEST(Inverted, IsAFlow) {
   Inverted flow(with_first_batches());
   randomize(flow, Random(3));

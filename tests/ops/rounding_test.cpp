@@ -34,6 +34,15 @@ TEST(Rounding, KeepsInfinitiesAndNaN) {
 TEST(Rounding, RefusesAStepThatIsNone) {
   for (double step : {0.0, -1.0, HUGE_VAL, std::nan("")})
     EXPECT_NE(error_of([&] { round_to(Tensor::zeros({1}), step); }), "no error");
+  // These are none in float.
+  for (double step : {1e-60, 1e60})
+    EXPECT_EQ(error_of([&] { round_to(Tensor::zeros({1}), step); }) == "no error", in_double);
+}
+
+TEST(Rounding, LeavesLargeNumbersAsTheyAre) {
+  constexpr Real largest = std::numeric_limits<Real>::max();
+  const Tensor x({3}, {largest, -largest, Real(1e30)});
+  EXPECT_EQ(round_to(x, 0.25).values(), x.values());
 }
 
 }  // namespace

@@ -142,6 +142,10 @@ TEST(DiscretizedLogistic, RefusesOtherShapesAndScales) {
     EXPECT_NE(error_of([&] { DiscretizedLogistic({2}, {.step = bad}); }), "no error");
     EXPECT_NE(error_of([&] { DiscretizedLogistic({2}, {.scale = bad}); }), "no error");
   }
+  for (double bad : {1e-60, 1e60})  // no numbers of float
+    EXPECT_EQ(error_of([&] { DiscretizedLogistic({2}, {.step = bad}); }) == "no error", in_double);
+  for (double bad : {HUGE_VAL, std::nan("")})
+    EXPECT_NE(error_of([&] { DiscretizedLogistic({2}, {.mean = bad}); }), "no error");
   EXPECT_NE(error_of([] { DiscretizedLogisticMixture({2}, 0); }), "no error");
 }
 

@@ -97,7 +97,7 @@ TEST(IntegerDiscreteFlow, RefusesToLeaveTheNumbersWhoseSumsAreExact) {
 
 TEST(IntegerDiscreteFlow, RefusesWhatItCannotBe) {
   EXPECT_EQ(error_of([] { integer_discrete_flow(1, {}, Random(1)); }),
-            "[discrete_coupling] one coordinate cannot be split; at least 2 expected");
+            "[discrete_coupling] 2 coordinates at least can be split, got D = 1");
   EXPECT_NE(error_of([] { integer_discrete_flow(4, {.layers = 0}, Random(1)); }), "no error");
   for (Index kept : {-1, 0, 3, 4})
     EXPECT_NE(error_of([&] { DiscreteCoupling(3, kept, {}, Random(1)); }), "no error");

@@ -107,6 +107,19 @@ TEST(Affine, IsFiniteAtExtremeParameters) {
   check(capped, p);
 }
 
+// Without a floor: far out, softplus is below the smallest number, and its logarithm is h.
+TEST(Affine, OfSoftplusHasItsLogSlopeWhereTheScaleVanishes) {
+  Affine affine({.scale = ScaleForm::softplus, .least = 0});
+  const Tensor p({1, 4, 2}, {-39, 1, -41, 1, -200, 1, -1000, 1});
+  const Var parameters = Var::leaf(p);
+  const auto [z, log_slope] = affine.forward(Tensor::full({1, 4}, 2), parameters);
+  const Gradients gradients = backward(sum(log_slope));
+  for (Index i = 0; i < 4; ++i) {
+    EXPECT_NEAR(log_slope.value()[i], p[2 * i], 1e-6 * std::abs(p[2 * i]));
+    EXPECT_NEAR(gradients[parameters][2 * i], 1, 1e-6);
+  }
+}
+
 // Where 1 - s is below rounding, m must still count: m (1 - s) is 1 here.
 TEST(Gate, KeepsALargeShiftOfASmallShare) {
   const double rest = std::exp(-40.0);
