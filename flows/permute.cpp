@@ -17,10 +17,14 @@ std::vector<Index> inverse_of(const std::vector<Index>& order) {
   return back;
 }
 
+void check_batch(const Shape& x, Index D, const Pass& pass) {
+  if (x.rank() != 2 || x[1] != D)
+    fail("permute", "a batch (B, ", D, ") expected, the shape is ", x);
+  check_context("permute", 0, pass, x[0]);
+}
+
 Tensor permuted(const Tensor& x, const std::vector<Index>& order) {
   const Index D = std::ssize(order);
-  if (x.rank() != 2 || x.size(1) != D)
-    fail("permute", "a batch (B, ", D, ") expected, the shape is ", x.shape());
   Tensor z = Tensor::empty(x.shape());
   parallel_for(x.size(0), std::max<Index>(1, elements_per_chunk / std::max<Index>(1, D)),
                [&, from = x.data(), to = z.mutable_data()](Index b, Index end) {
@@ -40,9 +44,20 @@ Out apply(const Var& x, const std::vector<Index>& order, const std::vector<Index
 
 Permute::Permute(std::vector<Index> order) : order_(std::move(order)), back_(inverse_of(order_)) {}
 
-Out Permute::forward(const Var& x, Pass&) const { return apply(x, order_, back_); }
-Tensor Permute::inverse(const Tensor& z, Pass&) const { return permuted(z, back_); }
-Out Permute::inverse_recorded(const Var& z, Pass&) const { return apply(z, back_, order_); }
+Out Permute::forward(const Var& x, Pass& pass) const {
+  check_batch(x.shape(), std::ssize(order_), pass);
+  return apply(x, order_, back_);
+}
+
+Tensor Permute::inverse(const Tensor& z, Pass& pass) const {
+  check_batch(z.shape(), std::ssize(order_), pass);
+  return permuted(z, back_);
+}
+
+Out Permute::inverse_recorded(const Var& z, Pass& pass) const {
+  check_batch(z.shape(), std::ssize(order_), pass);
+  return apply(z, back_, order_);
+}
 
 std::unique_ptr<Permute> reverse(Index D) {
   if (D < 0) fail("permute", "a number of coordinates expected, got ", D);

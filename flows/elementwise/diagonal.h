@@ -16,7 +16,7 @@ class Diagonal : public Flow {
   using Flow::forward, Flow::inverse;
 
  private:
-  Out scaled(const Var& x, const Var& log_scale) const;
+  Out scaled(const Var& x, const Var& log_scale, const Pass& pass) const;
 
   Parameter& log_scale_;
 };

@@ -92,6 +92,7 @@ static std::array<Tensor, 3> gradients(const Tensor& gz, const Tensor& z, const 
 
 Out ActNorm::forward(const Var& x, Pass& pass) const {
   const Shape shape = per_channel(x.shape());
+  check_context("actnorm", 0, pass, x.size(0));
   // Even if the step was begun: a flow around this layer might not hand begin_step() on to its
   // parts.
   if (pass.mode == Mode::train) begin_step(x.value(), pass);
@@ -104,13 +105,15 @@ Out ActNorm::forward(const Var& x, Pass& pass) const {
           broadcast_to(-pixels * sum(log_scale_), {x.size(0)})};
 }
 
-Tensor ActNorm::inverse(const Tensor& z, Pass&) const {
+Tensor ActNorm::inverse(const Tensor& z, Pass& pass) const {
   const Shape shape = per_channel(z.shape());
+  check_context("actnorm", 0, pass, z.size(0));
   return z * exp(log_scale_).value().reshape(shape) + translation_.value().reshape(shape);
 }
 
 Out ActNorm::inverse_recorded(const Var& z, Pass& pass) const {
   const Shape shape = per_channel(z.shape());
+  check_context("actnorm", 0, pass, z.size(0));
   if (pass.mode == Mode::train) begin_inverse_step(z.value());
   const Real pixels = z.rank() == 2 ? Real(1) : static_cast<Real>(z.size(2) * z.size(3));
   const Var scale = exp(reshape(log_scale_, shape));

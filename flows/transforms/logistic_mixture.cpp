@@ -1,12 +1,25 @@
 #include "backflow/flows/transforms/logistic_mixture.h"
 
 #include <cmath>
+#include <limits>
 
 namespace backflow::inline BACKFLOW_PRECISION {
+
+static void check(const MixtureForm& form) {
+  if (!(form.least_slope >= 0 && std::isfinite(form.least_slope)))
+    fail("logistic_mixture", "the least slope must be at least 0 and finite, got ",
+         form.least_slope);
+  if (!(form.least_log_scale < std::numeric_limits<double>::infinity()))
+    fail("logistic_mixture", "the least log-scale must be a number, or -infinity for none, got ",
+         form.least_log_scale);
+  if (!(form.cap > 0))
+    fail("logistic_mixture", "the cap must be positive, or infinity for none, got ", form.cap);
+}
 
 LogisticMixture::LogisticMixture(Index components, const MixtureForm& form)
     : components_(components), form_(form) {
   if (components < 1) fail("logistic_mixture", "at least one component expected, got ", components);
+  check(form);
 }
 
 Index LogisticMixture::parameters() const { return 3 * components_ + (form_.affine ? 2 : 0); }

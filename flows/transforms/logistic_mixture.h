@@ -29,7 +29,8 @@ inline MixtureForm capped(MixtureForm form, double cap) {
 // [-2, 2]. The inverse is found in double, to rounding.
 class LogisticMixture : public Transform {
  public:
-  LogisticMixture(Index components, const MixtureForm& form);  // fails without a component
+  // Fails without a component, for a negative slope and for a cap that is not positive.
+  LogisticMixture(Index components, const MixtureForm& form);
   Index parameters() const override;
   std::array<Var, 2> forward(const Var& x, const Var& p) const override;
   Tensor inverse(const Tensor& z, const Tensor& p) const override;

@@ -96,6 +96,14 @@ TEST(Inverted, FirstBatchLeavesNormalized) {
   expect_close(begun.forward(x).z.value(), before, 0, "the second batch changes nothing");
 }
 
+TEST(Context, FailsInLayersThatTakeNone) {
+  const Tensor x = Random(1).normal({3, 2});
+  check_takes_no_context(Permute({1, 0}), x);
+  check_takes_no_context(Diagonal(2), x);
+  check_takes_no_context(ActNorm(2), x);
+  check_takes_no_context(Inverted(with_first_batches()), x);
+}
+
 TEST(Sequential, RefusesNull) {
   std::vector<std::unique_ptr<Flow>> layers;
   layers.push_back(reverse(2));

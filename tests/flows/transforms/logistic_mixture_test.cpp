@@ -35,5 +35,20 @@ TEST(LogisticMixtureTransform, RefusesToHaveNoComponents) {
             "[logistic_mixture] at least one component expected, got 0");
 }
 
+TEST(LogisticMixtureTransform, RefusesFormsThatMakeNoTransform) {
+  const auto error = [](const MixtureForm& form) {
+    return error_of([&] { LogisticMixture(2, form); });
+  };
+  const double nan = std::nan("");
+  EXPECT_EQ(error({.least_slope = -1}),
+            "[logistic_mixture] the least slope must be at least 0 and finite, got -1");
+  EXPECT_EQ(error(capped(flowpp_mixture, 0)),
+            "[logistic_mixture] the cap must be positive, or infinity for none, got 0");
+  for (const MixtureForm& form : {MixtureForm{.least_slope = nan}, MixtureForm{.cap = nan},
+                                  MixtureForm{.least_log_scale = nan}})
+    EXPECT_NE(error(form), "no error");
+  EXPECT_EQ(error(capped(flowpp_mixture, HUGE_VAL)), "no error");
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
