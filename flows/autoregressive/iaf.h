@@ -20,6 +20,7 @@
 
 #include "backflow/flows/conditioners/mlp.h"
 #include "backflow/flows/transforms/affine.h"
+#include "backflow/flows/transforms/gate.h"
 #include "backflow/ops/functions.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {

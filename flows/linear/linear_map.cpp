@@ -1,8 +1,8 @@
 #include "backflow/flows/linear/linear_map.h"
 
 #include <cmath>
-#include <mutex>
 
+#include "backflow/flows/linear/logdet_gradients.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/conv_lu.h"
 #include "backflow/ops/linalg.h"
@@ -12,36 +12,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-// Gradients are kept outside the pool of Tensors, for they live as long as the weights stay as they
-// are. This one is computed when somebody first asks for it.
-class WithLogdetGradient : public Factorization {
- public:
-  std::span<const Real> logdet_gradient() const override {
-    std::call_once(once_, [this] { values_ = compute_logdet_gradient().values(); });
-    return values_;
-  }
-
- private:
-  virtual Tensor compute_logdet_gradient() const = 0;
-  mutable std::once_flag once_;
-  mutable std::vector<Real> values_;
-};
-
-// Of a T(w) that consists of `times` blocks like the one whose log-determinant is given.
-class ComputedLogdet : public LogDeterminant {
- public:
-  explicit ComputedLogdet(const LogAbsDet& of_block, double times = 1)
-      : log_abs_det_(times * of_block.value), gradient_(of_block.gradient.values()) {
-    for (Real& g : gradient_) g *= static_cast<Real>(times);
-  }
-  double log_abs_det() const override { return log_abs_det_; }
-  std::span<const Real> logdet_gradient() const override { return gradient_; }
-
- private:
-  double log_abs_det_;
-  std::vector<Real> gradient_;
-};
 
 double cube(Index n) { return std::pow(static_cast<double>(n), 3); }
 

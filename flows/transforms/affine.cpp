@@ -2,78 +2,17 @@
 
 #include <cmath>
 
-#include "backflow/ops/pointwise.h"
+#include "backflow/flows/transforms/scale_and_shift.h"
 #include "backflow/ops/shape.h"
-#include "backflow/ops/vector_math.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
+
+using namespace scaling;
+
 namespace {
-
-// ---- One node for z and its log-derivative ----------------------------------------------------
-
-struct Outputs {
-  Real z, log_slope;
-};
-struct ElementGradients {
-  Real x, h, m;
-};
-
-// A function of one element is inlined, so that loops of it become vector instructions.
-#define BACKFLOW_INLINED __attribute__((always_inline))
-
-// f(x, h, m) gives Outputs and rule(x, h, m, gz, gl) ElementGradients, of one element.
-template <class F, class G>
-std::array<Var, 2> transform_elements(OpName op, const Var& x, const Var& p, F f, G rule) {
-  const Tensor X = x.value(), P = p.value();
-  Tensor z = Tensor::empty(X.shape()), log_slope = Tensor::empty(X.shape());
-  for_each_element(X.size(), [f, x = X.data(), p = P.data(), z = z.mutable_data(),
-                              l = log_slope.mutable_data()](Index i) BACKFLOW_INLINED {
-    const Outputs out = f(x[i], p[2 * i], p[2 * i + 1]);
-    z[i] = out.z;
-    l[i] = out.log_slope;
-  });
-  return record(
-      op, {z, log_slope}, joint_grad({x, p}, [X, P, rule](const Tensor& gz, const Tensor& gl) {
-        Tensor gx = Tensor::empty(X.shape()), gp = Tensor::empty(P.shape());
-        for_each_element(
-            X.size(), [rule, x = X.data(), p = P.data(), gz = gz.data(), gl = gl.data(),
-                       gx = gx.mutable_data(), gp = gp.mutable_data()](Index i) BACKFLOW_INLINED {
-              const ElementGradients g = rule(x[i], p[2 * i], p[2 * i + 1], gz[i], gl[i]);
-              gx[i] = g.x;
-              gp[2 * i] = g.h;
-              gp[2 * i + 1] = g.m;
-            });
-        return grads(gx, gp);
-      }));
-}
-
-// f(z, h, m) gives x.
-template <class F>
-Tensor invert_elements(const Tensor& z, const Tensor& p, F f) {
-  Tensor x = Tensor::empty(z.shape());
-  for_each_element(z.size(), [f, z = z.data(), p = p.data(), x = x.mutable_data()](Index i)
-                                 BACKFLOW_INLINED { x[i] = f(z[i], p[2 * i], p[2 * i + 1]); });
-  return x;
-}
 
 // ---- Affine -----------------------------------------------------------------------------------
 
-// What a form makes of h, log s for Affine, and its derivative by h.
-struct LogScale {
-  Real value, slope;
-};
-
-// A type for each form, so that loops have no branch.
-struct Plain {
-  BACKFLOW_INLINED LogScale operator()(Real h) const { return {h, 1}; }
-};
-struct Capped {
-  BACKFLOW_INLINED LogScale operator()(Real h) const {
-    const Real t = vector_math::tanh(h / cap);
-    return {cap * t, 1 - t * t};
-  }
-  Real cap;
-};
 struct Softplus {
   BACKFLOW_INLINED LogScale operator()(Real h) const {
     const Real s = vector_math::softplus(h) + least;
@@ -91,9 +30,11 @@ auto with_form(const AffineOptions& options, Body body) {
       return body(Capped{static_cast<Real>(options.cap)});
     case ScaleForm::softplus:
       return body(Softplus{static_cast<Real>(options.least)});
-    default:
-      return body(Plain{});
+    case ScaleForm::exp:
+    case ScaleForm::learned_tanh:  // see with_log_scale()
+      break;
   }
+  return body(Plain{});
 }
 
 template <class F>
@@ -177,50 +118,6 @@ Tensor Affine::initial(const Random&) const {
   return Tensor({2},
                 {softplus ? static_cast<Real>(std::log(std::expm1(1 - options_.least))) : 0, 0});
 }
-
-// ---- Gate -------------------------------------------------------------------------------------
-
-// The argument of the sigmoid is the bias and what body's function of h gives.
-template <class Body>
-static auto with_gate(const GateOptions& options, Body body) {
-  return std::isinf(options.cap) ? body(Plain{}) : body(Capped{static_cast<Real>(options.cap)});
-}
-
-Gate::Gate(const GateOptions& options) : options_(options) {
-  if (!std::isfinite(options.bias)) fail("gate", "the bias must be finite, got ", options.bias);
-  if (!(options.cap > 0)) fail("gate", "the cap must be positive, got ", options.cap);
-}
-
-std::array<Var, 2> Gate::forward(const Var& x, const Var& p) const {
-  check_parameters("gate", *this, x.shape(), p.shape());
-  return with_gate(options_, [&, bias = static_cast<Real>(options_.bias)](auto gate) {
-    return transform_elements(
-        "gate", x, p,
-        [=](Real x, Real h, Real m) BACKFLOW_INLINED -> Outputs {
-          const Real g = bias + gate(h).value;
-          return {vector_math::sigmoid(g) * x + vector_math::sigmoid(-g) * m,
-                  -vector_math::softplus(-g)};
-        },
-        [=](Real x, Real h, Real m, Real gz, Real gl) BACKFLOW_INLINED -> ElementGradients {
-          const auto [value, slope] = gate(h);
-          const Real g = bias + value;
-          const Real s = vector_math::sigmoid(g), rest = vector_math::sigmoid(-g);
-          return {gz * s, (gz * (x - m) * s + gl) * rest * slope, gz * rest};
-        });
-  });
-}
-
-// z - m = s (x - m), and 1 / s = 1 + e^-g.
-Tensor Gate::inverse(const Tensor& z, const Tensor& p) const {
-  check_parameters("gate", *this, z.shape(), p.shape());
-  return with_gate(options_, [&, bias = static_cast<Real>(options_.bias)](auto gate) {
-    return invert_elements(z, p, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
-      return z + vector_math::exp(-(bias + gate(h).value)) * (z - m);
-    });
-  });
-}
-
-Tensor Gate::initial(const Random&) const { return Tensor::zeros({2}); }
 
 // ---- Additive ---------------------------------------------------------------------------------
 

@@ -3,12 +3,9 @@
 //
 //   Additive   z = x + m                        NICE
 //   Affine     z = s x + m, or (x - m) / s      Real NVP, MAF
-//   Gate       z = s x + (1 - s) m, 0 < s < 1   IAF
 //
-// All begin as the identity, but for Gate, which begins as z = sigmoid(bias) x.
+// (Gate, flows/transforms/gate.h, is that of IAF.) Both begin as the identity.
 #pragma once
-
-#include <limits>
 
 #include "backflow/flows/transforms/transform.h"
 
@@ -54,24 +51,6 @@ class Affine : public Transform {
 
   AffineOptions options_;
   Parameter* scale_ = nullptr;  // (elements)
-};
-
-struct GateOptions {
-  double bias = 2;  // so that most of x passes at first
-  double cap = std::numeric_limits<double>::infinity();
-};
-
-// s = sigmoid(bias + cap tanh(h / cap)), or sigmoid(bias + h) without a cap.
-class Gate : public Transform {
- public:
-  explicit Gate(const GateOptions& options = {});
-  Index parameters() const override { return 2; }
-  std::array<Var, 2> forward(const Var& x, const Var& p) const override;
-  Tensor inverse(const Tensor& z, const Tensor& p) const override;
-  Tensor initial(const Random& random) const override;
-
- private:
-  GateOptions options_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

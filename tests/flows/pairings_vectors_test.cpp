@@ -9,6 +9,7 @@
 #include "backflow/flows/permute.h"
 #include "backflow/flows/sequential.h"
 #include "backflow/flows/transforms/affine.h"
+#include "backflow/flows/transforms/gate.h"
 #include "backflow/ops/functions.h"
 #include "backflow/tests/flows/vectors.h"
 

@@ -1,5 +1,6 @@
 #include "backflow/flows/transforms/affine.h"
 
+#include "backflow/flows/transforms/gate.h"
 #include "backflow/tests/flows/transforms/check_transform.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
