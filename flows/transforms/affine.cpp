@@ -104,10 +104,10 @@ Tensor Affine::inverse(const Tensor& z, const Tensor& p) const {
   const Tensor q = with_log_scale(p).value();
   return with_form(options_, [&](auto log_scale) {
     if (options_.divides)
-      return invert_elements(z, q, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
+      return invert_elements("affine", z, q, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
         return z * vector_math::exp(log_scale(h).value) + m;
       });
-    return invert_elements(z, q, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
+    return invert_elements("affine", z, q, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
       return (z - m) * vector_math::exp(-log_scale(h).value);
     });
   });

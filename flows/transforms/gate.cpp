@@ -43,7 +43,7 @@ std::array<Var, 2> Gate::forward(const Var& x, const Var& p) const {
 Tensor Gate::inverse(const Tensor& z, const Tensor& p) const {
   check_parameters("gate", *this, z.shape(), p.shape());
   return with_gate(options_, [&, bias = static_cast<Real>(options_.bias)](auto gate) {
-    return invert_elements(z, p, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
+    return invert_elements("gate", z, p, [=](Real z, Real h, Real m) BACKFLOW_INLINED {
       return z + vector_math::exp(-(bias + gate(h).value)) * (z - m);
     });
   });

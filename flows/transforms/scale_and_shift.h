@@ -3,6 +3,7 @@
 #pragma once
 
 #include "backflow/flows/transforms/transform.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/vector_math.h"
 
@@ -45,12 +46,14 @@ std::array<Var, 2> transform_elements(OpName op, const Var& x, const Var& p, F f
       }));
 }
 
-// f(z, h, m) gives x.
+// f(z, h, m) gives x. Fails where a scale is so small that no x of a finite z is a number.
 template <class F>
-Tensor invert_elements(const Tensor& z, const Tensor& p, F f) {
+Tensor invert_elements(const char* op, const Tensor& z, const Tensor& p, F f) {
   Tensor x = Tensor::empty(z.shape());
   for_each_element(z.size(), [f, z = z.data(), p = p.data(), x = x.mutable_data()](Index i)
                                  BACKFLOW_INLINED { x[i] = f(z[i], p[2 * i], p[2 * i + 1]); });
+  if (!all_finite(x) && all_finite(z) && all_finite(p))
+    fail(op, "no x was found: a scale is too small to be undone");
   return x;
 }
 

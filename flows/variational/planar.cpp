@@ -49,23 +49,24 @@ Planar::Bend Planar::bend() const {
   return {u, k};
 }
 
-Var Planar::along_w(const Var& x) const {
+Var Planar::along_w(const Var& x, const Pass& pass) const {
   const Index D = w_.shape()[1];
   if (x.rank() != 2 || x.size(1) != D)
     fail("planar", "a batch (B, ", D, ") expected, the shape is ", x.shape());
+  check_context("planar", 0, pass, x.size(0));
   return matmul(w_, transposed(x)) + b_;
 }
 
-Out Planar::forward(const Var& x, Pass&) const {
+Out Planar::forward(const Var& x, Pass& pass) const {
   const auto [u, slope] = bend();
-  const auto [t, logdet] = tanh_and_logdet(along_w(x), slope);
+  const auto [t, logdet] = tanh_and_logdet(along_w(x, pass), slope);
   return {x + matmul(transposed(t), u), logdet};
 }
 
 // With y = w.x + b in place of x: w.z + b = y + w.u' tanh(y).
-Out Planar::inverse_recorded(const Var& z, Pass&) const {
+Out Planar::inverse_recorded(const Var& z, Pass& pass) const {
   const auto [u, slope] = bend();
-  const Var y = solve_plus_tanh("planar", along_w(z), slope, Tensor::zeros({1, 1}));
+  const Var y = solve_plus_tanh("planar", along_w(z, pass), slope, Tensor::zeros({1, 1}));
   const auto [t, logdet] = tanh_and_logdet(y, slope);
   return {z - matmul(transposed(t), u), -logdet};
 }

@@ -35,7 +35,7 @@ class Planar : public Flow {
   Bend bend() const;
 
  private:
-  Var along_w(const Var& x) const;  // w.x + b, (1, B)
+  Var along_w(const Var& x, const Pass& pass) const;  // w.x + b, (1, B)
 
   Parameter &w_, &b_, &u_;  // (1, D), (1), (1, D)
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <numbers>
 
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -21,7 +22,9 @@ double distance_before(double R, double a, double p) {
 
 Radial::Radial(Index D, Offset offset, const Random& random)
     : x0_(add_parameter("x0", random.stream(0).normal({1, D}).reshape({D}))),
-      alpha_(add_parameter("alpha", Tensor::zeros({1}))),
+      // Then a is log 2, and so is a + beta_hat: the identity.
+      alpha_(add_parameter(
+          "alpha", Tensor::full({1}, offset == Offset::absolute ? std::numbers::ln2_v<Real> : 0))),
       beta_(add_parameter("beta", Tensor::zeros({1}))),
       offset_(offset) {
   if (D < 1) fail("radial", "examples of at least one value expected, got ", D);
@@ -35,10 +38,11 @@ Radial::Profile Radial::profile() const {
   return {a, p};
 }
 
-Var Radial::from_centre(const Var& x) const {
+Var Radial::from_centre(const Var& x, const Pass& pass) const {
   const Index D = x0_.shape()[0];
   if (x.rank() != 2 || x.size(1) != D)
     fail("radial", "a batch (B, ", D, ") expected, the shape is ", x.shape());
+  check_context("radial", 0, pass, x.size(0));
   return x - x0_;
 }
 
@@ -56,17 +60,17 @@ Var Radial::logdet(const Stretch& stretch) const {
   return reshape(others * log(stretch.across) + log(stretch.along), {-1});
 }
 
-Out Radial::forward(const Var& x, Pass&) const {
-  const Var d = from_centre(x), r = norm(d, {1}, true);
+Out Radial::forward(const Var& x, Pass& pass) const {
+  const Var d = from_centre(x, pass), r = norm(d, {1}, true);
   const Stretch stretch = this->stretch(r, profile());
   return {x0_ + stretch.across * d, logdet(stretch)};
 }
 
 // The gradients of r are those of a step of Newton's method at the root r0, with r0 and the slope
 // there held fixed: see invert() in flows/transforms/transform.h.
-Out Radial::inverse_recorded(const Var& z, Pass&) const {
+Out Radial::inverse_recorded(const Var& z, Pass& pass) const {
   const Profile profile = this->profile();
-  const Var d = from_centre(z), R = norm(d, {1}, true);
+  const Var d = from_centre(z, pass), R = norm(d, {1}, true);
   const Tensor r0 = pointwise(R.value(), [a = profile.a.item(), p = profile.p.item()](Real R) {
     return static_cast<Real>(distance_before(R, a, p));
   });

@@ -37,7 +37,7 @@ class Radial : public Flow {
     Var across, along;  // R / r and dR/dr, (B, 1)
   };
   Profile profile() const;
-  Var from_centre(const Var& x) const;  // x - x0
+  Var from_centre(const Var& x, const Pass& pass) const;  // x - x0
   Stretch stretch(const Var& r, const Profile& profile) const;
   Var logdet(const Stretch& stretch) const;
 

@@ -93,22 +93,23 @@ Sylvester::Units Sylvester::units() const {
   return {matmul(R2(), transposed(basis)), matmul(basis, R1()), one_plus_tanh_tanh(diag1_, diag2_)};
 }
 
-Var Sylvester::inputs(const Units& units, const Var& x) const {
+Var Sylvester::inputs(const Units& units, const Var& x, const Pass& pass) const {
   if (x.rank() != 2 || x.size(1) != D_)
     fail("sylvester", "a batch (B, ", D_, ") expected, the shape is ", x.shape());
+  check_context("sylvester", 0, pass, x.size(0));
   return matmul(units.in, transposed(x)) + reshape(b_, {M_, 1});
 }
 
-Out Sylvester::forward(const Var& x, Pass&) const {
+Out Sylvester::forward(const Var& x, Pass& pass) const {
   const Units units = this->units();
-  const auto [t, logdet] = tanh_and_logdet(inputs(units, x), units.slopes);
+  const auto [t, logdet] = tanh_and_logdet(inputs(units, x, pass), units.slopes);
   return {x + matmul(transposed(t), transposed(units.out)), logdet};
 }
 
-Out Sylvester::inverse_recorded(const Var& z, Pass&) const {
+Out Sylvester::inverse_recorded(const Var& z, Pass& pass) const {
   const Units units = this->units();
   const Var product = matmul(R2(), R1());
-  const Var y = solve_plus_tanh("sylvester", inputs(units, z), units.slopes, product);
+  const Var y = solve_plus_tanh("sylvester", inputs(units, z, pass), units.slopes, product);
   const auto [t, logdet] = tanh_and_logdet(y, units.slopes);
   return {z - matmul(transposed(t), transposed(units.out)), -logdet};
 }

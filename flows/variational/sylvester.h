@@ -48,7 +48,7 @@ class Sylvester : public Flow {
     Var slopes;   // 1 + (R2 R1)_ii (M)
   };
   Units units() const;
-  Var inputs(const Units& units, const Var& x) const;  // R2 Q^T x + b, (M, B)
+  Var inputs(const Units& units, const Var& x, const Pass& pass) const;  // R2 Q^T x + b, (M, B)
 
   Index D_, M_;
   Basis basis_;

@@ -122,6 +122,14 @@ TEST(Affine, OfSoftplusHasItsLogSlopeWhereTheScaleVanishes) {
 }
 
 // Where 1 - s is below rounding, m must still count: m (1 - s) is 1 here.
+TEST(Affine, WhoseScaleUnderflowsHasNoInverseAndSaysSo) {
+  const Tensor z({1, 1}, {2}), p({1, 1, 2}, {-1000, 2});
+  EXPECT_EQ(error_of([&] { Affine().inverse(z, p); }),
+            "[affine] no x was found: a scale is too small to be undone");
+  EXPECT_EQ(error_of([&] { Gate().inverse(z, p); }),
+            "[gate] no x was found: a scale is too small to be undone");
+}
+
 TEST(Gate, KeepsALargeShiftOfASmallShare) {
   const double rest = std::exp(-40.0);
   const Tensor p({1, 1, 2}, {38, static_cast<Real>(1 / rest)}), x({1, 1}, {2});

@@ -54,6 +54,7 @@ TEST(Variational, AllAreFlowsWithRecordedInverses) {
       check_flow(c.name, *c.flow, x, x * Real(1e15));
       check_recorded_inverse(*c.flow, x);
       check_batches_of_one(*c.flow, x);
+      check_takes_no_context(*c.flow, x);
     }
 }
 
@@ -159,6 +160,15 @@ TEST(Radial, IsExactWhereItNearlyFoldsOrNearlyTears) {
         expect_backward_error(flow, points * scale);
       check_finite(flow, points, {});
     }
+}
+
+TEST(Radial, BeginsAsTheIdentity) {
+  const Tensor x = Random(1).normal({4, 3});
+  for (Offset offset : {Offset::absolute, Offset::softplus}) {
+    const auto [z, logdet] = Radial(3, offset, Random(2)).forward(x);
+    expect_close(z.value(), x, 1e-6, "z");
+    expect_close(logdet.value(), Tensor::zeros({4}), 1e-6, "logdet");
+  }
 }
 
 TEST(Radial, RefusesABallThatBecomesAPoint) {
