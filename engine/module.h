@@ -107,8 +107,8 @@ class Module {
   // Names are not empty, and differ from those of the module's other parameters and buffers.
   Parameter& add_parameter(std::string name, Tensor initial);
   Tensor& add_buffer(std::string name, Tensor initial);
-  // Borrowed: the caller keeps it alive. With an empty name what is in it keeps its names. Fails for
-  // a module that contains this one, or is it.
+  // Borrowed: the caller keeps it alive. With an empty name what is in it keeps its names. Fails
+  // for a module that contains this one, or is it.
   void add_module(std::string name, const Module& module);
   // The nested ones, in the order of registration.
   const std::vector<std::pair<std::string, const Module*>>& modules() const { return modules_; }
