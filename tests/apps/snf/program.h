@@ -148,6 +148,8 @@ inline Finished Snf::run(Words words, const Conditions& conditions) const {
   if (child == 0) {
     limit(RLIMIT_FSIZE, conditions.largest_file);
     limit(RLIMIT_AS, conditions.address_space);
+    // A script that runs the tests in the background ignores some, and the program would, too.
+    for (const int signal : {SIGINT, SIGHUP, SIGTERM}) std::signal(signal, SIG_DFL);
     dup2(out.descriptor(), STDOUT_FILENO);
     dup2(err.descriptor(), STDERR_FILENO);
     if (chdir(dir_.dir().c_str()) == 0) execve(arguments[0], arguments.data(), environment.data());
