@@ -5,6 +5,10 @@
 
 #include "backflow/ops/conv_kernels.h"
 
+// All functions of packs are inlined: how they would be passed without the registers does not
+// matter.
+#pragma GCC diagnostic ignored "-Wpsabi"
+
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace planes {
 

@@ -63,7 +63,7 @@ class ImageTraining : public Task {
   }
 
  private:
-  Start start();
+  TrainingStart start();
   Index steps_per_epoch() const;
   double exact_nll(const ImageSet& images, Split split) const {
     return evaluate(model_, images, split, Noise::uniform).nll;
@@ -98,7 +98,7 @@ ImageTraining::ImageTraining(const TrainOptions& options)
       optimizer_(make_optimizer(config_, model_)) {}
 
 int ImageTraining::run() {
-  const Start begin = start();
+  const TrainingStart begin = start();
   const TrainingPlan plan{.name = options_.experiment,
                           .epochs = config_.epochs,
                           .steps_per_epoch = steps_per_epoch(),
@@ -113,9 +113,9 @@ int ImageTraining::run() {
   return run_training(*this, plan, run_, std::move(lock_), begin);
 }
 
-Start ImageTraining::start() {
+TrainingStart ImageTraining::start() {
   if (!checkpoint_) return {first_position(images_)};
-  Start start{find_position(*checkpoint_, images_, steps_per_epoch(), data_), true};
+  TrainingStart start{find_position(*checkpoint_, images_, steps_per_epoch(), data_), true};
   restore(model_, *checkpoint_);
   restore(*optimizer_, *checkpoint_);
   warn_of_another_kernel(*checkpoint_);

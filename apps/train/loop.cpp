@@ -30,7 +30,7 @@ bool has_file(const fs::path& path) {
 class Loop {
  public:
   Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run, std::optional<RunLock> lock,
-       const Start& start);
+       const TrainingStart& start);
   int run();
 
  private:
@@ -61,7 +61,7 @@ class Loop {
   const TrainingPlan& plan_;
   const RunDirectory& run_;
   std::optional<RunLock> lock_;
-  const Start& start_;
+  const TrainingStart& start_;
   Position position_;
   MetricsTable metrics_;
   TrainingLog log_;
@@ -77,7 +77,7 @@ class Loop {
 };
 
 Loop::Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run,
-           std::optional<RunLock> lock, const Start& start)
+           std::optional<RunLock> lock, const TrainingStart& start)
     : task_(task),
       plan_(plan),
       run_(run),
@@ -292,7 +292,7 @@ void Loop::draw(Index epoch, const std::function<void()>& action) try {
 }  // namespace
 
 int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
-                 std::optional<RunLock> lock, const Start& start) {
+                 std::optional<RunLock> lock, const TrainingStart& start) {
   return Loop(task, plan, run, std::move(lock), start).run();
 }
 

@@ -57,7 +57,7 @@ class Task {
 };
 
 // Where a run begins, or goes on.
-struct Start {
+struct TrainingStart {
   Position position;
   bool resumed = false;
   // The checkpoint of this position is not the last one of the run directory, or says less.
@@ -70,6 +70,6 @@ struct Start {
 // a warning; a row of the metrics or a checkpoint that cannot be written is an Error, and the last
 // good checkpoint stays. Throws Diverged, with epoch, step and cause.
 int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
-                 std::optional<RunLock> lock, const Start& start);
+                 std::optional<RunLock> lock, const TrainingStart& start);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

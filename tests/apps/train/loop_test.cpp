@@ -55,7 +55,7 @@ const TrainingPlan plan{.name = "counting",
                         .batch_size = 3,
                         .quiet = true};
 
-int run(Counting& task, const RunDirectory& run, const Start& start = {}) {
+int run(Counting& task, const RunDirectory& run, const TrainingStart& start = {}) {
   return run_training(task, plan, run, RunLock::of_existing(run), start);
 }
 
@@ -103,7 +103,7 @@ TEST(Loop, GoesOnWithinAnEpochWithTheExamplesThatAreLeft) {
   const Scratch scratch;
   Counting whole, rest;
   run(whole, {scratch / "whole"});
-  Start start;
+  TrainingStart start;
   start.position.epoch = 1, start.position.batch = 2;
   start.resumed = true;
   rest.validation_nlls = {2, 2.5, 1};
