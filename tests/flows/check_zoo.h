@@ -119,4 +119,26 @@ inline void check_threads(const Flow& flow, const Tensor& x, const Pass& pass = 
   });
 }
 
+// Random weights as large as keeps the size of what passes through a network, times a half. With
+// larger ones, eight layers of scales up to e^3 lose more digits than floats have: at three
+// quarters a round trip of Real NVP at D = 64 comes back within 0.04.
+inline void randomize_by_fan_in(const Module& module, const Random& random) {
+  randomize(module, random);
+  for (const auto& [name, parameter] : module.parameters()) {
+    const Shape& shape = parameter->shape();
+    const double fan_in = shape.rank() == 2 ? static_cast<double>(shape[1]) : 4;
+    parameter->set(parameter->value() * static_cast<Real>(1 / std::sqrt(fan_in)));
+  }
+}
+
+// What holds for a flow that was built with a context as wide as this one.
+inline void check_with_context(const Flow& flow, const Tensor& x, const Tensor& context) {
+  check_context_rules(flow, x, context.size(1));
+  check_context_gradient(flow, x, context);
+  Pass pass;
+  pass.context = context;
+  check_round_trip(flow, x, pass);
+  check_batches_of_one(flow, x, pass);
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

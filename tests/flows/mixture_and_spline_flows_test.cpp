@@ -87,23 +87,8 @@ TEST(MixtureAndSplineFlows, ContextReachesEveryOutput) {
       const FlowPtr flow = smooth(at, D, 2);
       const Tensor x = Random(3).normal({3, D}), context = Random(5).normal({3, 2});
       shake(*flow, 0.09);
-      check_context_rules(*flow, x, 2);
-      check_context_gradient(*flow, x, context);
-      Pass pass;
-      pass.context = context;
-      check_round_trip(*flow, x, pass);
-      check_batches_of_one(*flow, x, pass);
+      check_with_context(*flow, x, context);
     }
-}
-
-// Random weights as large as keeps the size of what passes through a network, times a half.
-void randomize_by_fan_in(const Module& module, const Random& random) {
-  randomize(module, random);
-  for (const auto& [name, parameter] : module.parameters()) {
-    const Shape& shape = parameter->shape();
-    const double fan_in = shape.rank() == 2 ? static_cast<double>(shape[1]) : 4;
-    parameter->set(parameter->value() * static_cast<Real>(1 / std::sqrt(fan_in)));
-  }
 }
 
 TEST(MixtureAndSplineFlows, InverseHoldsOutToFiveStandardDeviations) {
