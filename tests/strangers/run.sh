@@ -2,12 +2,19 @@
 # Builds what strangers to this project would: a project that has it as a subproject, with g++ in
 # float and with clang++ in double; then, with a portable package installed in build_portable/root,
 # projects that find it by pkg-config, CMake and Meson. Each of their programs must print what it is
-# known to print, with each variant of the library that this processor can run. They work in a
-# temporary directory, from copies.
+# known to print, with each variant of the library that this processor can run: the baseline and one
+# level of x86-64 above it, or with --all-levels each of them. They work in a temporary directory, from
+# copies.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source apps/setup.sh
 
+levels=x86-64-v3
+if [[ ${1-} == --all-levels && $# == 1 ]]; then
+  levels=x86-64-v2,x86-64-v3,x86-64-v4
+elif (($#)); then
+  die "found the arguments \"$*\", expected none or --all-levels"
+fi
 source_root=$PWD build=$PWD/build_portable
 root=$build/root
 temporary=$(mktemp -d)
@@ -47,7 +54,7 @@ subproject() {
 }
 
 install_package() {
-  configure "$build" -Dnative=false -Dtests=disabled --prefix="$root" --libdir=lib
+  configure "$build" -Dnative=false -Dlevels="$levels" -Dtests=disabled --prefix="$root" --libdir=lib
   say "building the portable package"
   ninja -C "$build" --quiet
   rm -rf -- "$root"
@@ -132,7 +139,7 @@ by_meson_and_by_level() {
     expect "Meson" "-2770.5 nats, gradient 12.78" "$(build/mine | sed 's/, [^,]*$//')"
     return
   fi
-  for level in none x86-64-v2 x86-64-v3 x86-64-v4; do
+  for level in none ${levels//,/ }; do
     if [[ $level != none ]] && ! "$loader" --help | grep -q "$level (supported"; then
       say "Meson, $level: this processor has it not"
       continue
