@@ -118,6 +118,8 @@ Shape Density::batch_of(Index n) const {
 // next.
 Tensor Density::sample(Index n, const Random& random, double temperature, Pass pass) const {
   check_context("density", flow_.context(), pass, n);
+  if (!(temperature >= 0 && std::isfinite(temperature)))
+    fail("sample", "expected a temperature of at least 0, got ", temperature);
   pass.latents = Latents{random, temperature, 1};
   return flow_.inverse(base_.sample(batch_of(n), random.at_epoch(0), temperature), pass);
 }

@@ -79,7 +79,7 @@ class Density : public Module {
   Decoded inverse(const Tensor& z, std::vector<Tensor> factored_out = {}, Pass pass = {}) const;
 
   // n examples: the flow's inverse of what the base draws. What split priors factored out is drawn
-  // as temperature * N(0, I).
+  // as temperature * N(0, I). Fails for a temperature that is negative, infinite or NaN.
   Tensor sample(Index n, const Random& random, double temperature = 1, Pass pass = {}) const;
 
   // The same by the exact inverse, and log_prob of what came out. At another temperature than 1 the

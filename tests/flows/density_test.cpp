@@ -1,6 +1,7 @@
 // Likelihoods against densities and entropies that are known in closed form.
 #include "backflow/flows/density.h"
 
+#include <limits>
 #include <numbers>
 
 #include "backflow/flows/elementwise/activations.h"
@@ -264,6 +265,16 @@ TEST(Density, SampleIsTheInverseOfTheScaledBase) {
     EXPECT_EQ(x.values(), flow->inverse(z).values());
   }
   EXPECT_EQ(density.sample(0, random).shape(), Shape({0, 2, 3, 5}));
+}
+
+TEST(Density, TemperatureIsANumberOfAtLeastZero) {
+  const FlowPtr flow = make<SmoothTanh>(1, 0.1);
+  const Density density(*flow, {2});
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (const double temperature : {-0.5, nan, std::numeric_limits<double>::infinity()})
+    EXPECT_TRUE(error_of([&] {
+                  density.sample_and_log_prob(2, Random(1), temperature);
+                }).starts_with("[sample] expected a temperature of at least 0, got "));
 }
 
 TEST(Density, SampleIsAFunctionOfTheSeedAndTheExample) {
