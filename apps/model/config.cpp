@@ -1,13 +1,8 @@
 #include "backflow/apps/model/config.h"
 
 #include <cmath>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <vector>
 
-#include "backflow/apps/files/json_events.h"
-#include "backflow/apps/files/numbers.h"
-#include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/activations.h"
 #include "backflow/apps/model/architectures.h"
 #include "backflow/apps/model/augmentations.h"
@@ -20,23 +15,6 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
-
-template <class T>
-T parse(const std::string& key, const std::string& text) {
-  if constexpr (std::is_same_v<T, std::string>) {
-    return text;
-  } else if constexpr (std::is_same_v<T, bool>) {
-    if (text == "true" || text == "1") return true;
-    if (text == "false" || text == "0") return false;
-    fail(key, "expected true or false, got ", quote(text, '\''));
-  } else {
-    if (const std::optional<T> value = to_number<T>(text)) return *value;
-    const bool too_large =
-        std::is_same_v<T, Index> && text.find_first_not_of("0123456789") == text.npos;
-    fail(key, "expected ", std::is_same_v<T, Index> ? "a whole number" : "a number",
-         too_large && !text.empty() ? " below 2^63" : "", ", got ", quote(text, '\''));
-  }
-}
 
 [[noreturn]] void fail_unknown_key(const std::string& key) {
   std::string known;
@@ -100,17 +78,9 @@ void set_field(Config& config, const std::string& key, const std::string& value)
   Config::visit(config, [&]<class T>(const char* name, T& field, const char*) {
     if (key != name) return;
     known = true;
-    field = parse<T>(key, value);
+    field = parse_field<T>(key, value);
   });
   if (!known) fail_unknown_key(key);
-}
-
-std::string field_as_text(const Config& config, const std::string& key) {
-  std::string text;
-  Config::visit(config, [&](const char* name, const auto& field, const char*) {
-    if (key == name) text = nlohmann::json(field).dump();
-  });
-  return text;
 }
 
 void validate(const Config& c) {
@@ -124,7 +94,7 @@ void validate(const Config& c) {
   const ActivationRow& activation = activations()[c.activation];
   const auto at_least = [](const char* key, auto value, auto least) {
     require(std::isfinite(static_cast<double>(value)) && value >= least, key,
-            "at least " + nlohmann::json(least).dump(), value);
+            "at least " + json_value(least), value);
   };
   const auto in_range = [](const char* key, auto value, Index least, Index most) {
     require(value >= least && value <= most, key,
@@ -142,7 +112,7 @@ void validate(const Config& c) {
   in_range("limit_batches", c.limit_batches, 0, many);
   in_range("warmup_epochs", c.warmup_epochs, 0, many);
   in_range("lr_decay_epochs", c.lr_decay_epochs, 1, many);
-  at_least("seed", c.seed, 0);
+  at_least("seed", c.seed, Index{0});
   at_least("recon_weight", c.recon_weight, 0.0);
   at_least("geco_rate", c.geco_rate, 0.0);
   at_least("max_grad_norm", c.max_grad_norm, 0.0);
@@ -159,64 +129,6 @@ void validate(const Config& c) {
        {std::pair{"momentum", c.momentum}, std::pair{"adam_beta1", c.adam_beta1},
         std::pair{"adam_beta2", c.adam_beta2}, std::pair{"geco_decay", c.geco_decay}})
     require(beta >= 0 && beta < 1, key, "a number from 0 up to, not including, 1", beta);
-}
-
-std::string to_json(const Config& config,
-                    const std::vector<std::pair<std::string, std::string>>& extra) {
-  nlohmann::ordered_json json;
-  Config::visit(config,
-                [&](const char* key, const auto& field, const char*) { json[key] = field; });
-  for (const auto& [key, value] : extra) json[key] = value;
-  return json.dump(2) + "\n";
-}
-
-namespace {
-
-// The members of a flat JSON object, as text.
-class Members : public JsonHandler {
- public:
-  std::map<std::string, std::string> all;
-  bool is_object() const { return is_object_; }
-
-  void value(JsonKind kind, const std::string& text) override {
-    const bool nested = kind == JsonKind::object || kind == JsonKind::array;
-    if (depth_ == 0) is_object_ = kind == JsonKind::object;
-    if (depth_ == 0 && !is_object_) throw Error("not a JSON object");
-    if (depth_ == 1 && nested)
-      fail(printable(key_.substr(0, 40)), "expected text, a number, true or false, got a JSON ",
-           name_of(kind));
-    if (depth_ == 1 && !all.emplace(key_, text).second)
-      fail(printable(key_.substr(0, 40)), "occurs twice, expected once");
-    depth_ += nested;
-  }
-  void key(const std::string& text) override { key_ = text; }
-  void end() override { --depth_; }
-
- private:
-  int depth_ = 0;
-  bool is_object_ = false;
-  std::string key_;
-};
-
-}  // namespace
-
-std::map<std::string, std::string> members_of_json(const std::string& text) {
-  Members members;
-  if (read_json(text, members) || !members.is_object()) throw Error("not a JSON object");
-  return std::move(members.all);
-}
-
-Config config_from_json(const std::string& where, const std::string& text) try {
-  const auto members = members_of_json(text);
-  Config config;
-  Config::visit(config, [&]<class T>(const char* key, T& field, const char*) {
-    if (const auto found = members.find(key); found != members.end())
-      field = parse<T>(key, found->second);
-  });
-  validate(config);
-  return config;
-} catch (const Error& error) {
-  fail(where, "the configuration is damaged: ", error.what());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

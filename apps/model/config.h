@@ -2,12 +2,9 @@
 // --set reaches.
 #pragma once
 
-#include <map>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "backflow/engine/real.h"
+#include "backflow/apps/model/fields.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -101,19 +98,12 @@ struct Config {
 // Sets the field `key` from text. Fails for an unknown key (listing the known ones) or a value of
 // the wrong type.
 void set_field(Config& config, const std::string& key, const std::string& value);
-std::string field_as_text(const Config& config, const std::string& key);
 // Fails, naming the key, when a value makes no sense.
 void validate(const Config& config);
 
-// As a JSON object with a member per field; `extra` members (name, text) follow. Reading ignores
-// members that are no fields and keeps the defaults of those that are missing; it fails, naming
-// `where`, for anything that is not a sensible configuration.
-std::string to_json(const Config& config,
-                    const std::vector<std::pair<std::string, std::string>>& extra = {});
-Config config_from_json(const std::string& where, const std::string& text);
-
-// The members of a flat JSON object, numbers and flags as they are written. Throws an Error for
-// anything else: a list or an object within it, a name that occurs twice.
-std::map<std::string, std::string> members_of_json(const std::string& text);
+// Fails, naming `where`, for anything that is not a sensible configuration.
+inline Config config_from_json(const std::string& where, const std::string& text) {
+  return from_json<Config>(where, text);
+}
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -49,7 +49,7 @@ static Config resumed_config(const TrainOptions& options, const Experiment& expe
                              const Checkpoint& checkpoint, const RunDirectory& run) {
   Config begun = config_of(checkpoint, experiment);
   const bool may_grow = !schedules()[begun.schedule].knows_the_end;
-  if (may_grow) begun.epochs = load_config(run).epochs;
+  if (may_grow) begun.epochs = load_config<Config>(run).epochs;
   const Config asked = assigned(begun, options);
   for (const auto& [key, value] : options.assignments) {
     const std::string was = field_as_text(begun, key), is = field_as_text(asked, key);
@@ -111,7 +111,8 @@ RunNotes find_notes(const RunDirectory& run, const Config& config, const Positio
   RunNotes notes{data, fs::current_path(ignored)};
   if (!resumed) return notes;
   notes.learning_rates = load_notes(run).learning_rates;
-  const std::string was = field_as_text(load_config(run), "lr"), is = field_as_text(config, "lr");
+  const std::string was = field_as_text(load_config<Config>(run), "lr"),
+                    is = field_as_text(config, "lr");
   if (was == is) return notes;
   if (notes.learning_rates.empty()) notes.learning_rates = was + " from the start";
   notes.learning_rates += ", " + is + " since epoch " + std::to_string(position.epoch + 1);

@@ -15,7 +15,6 @@
 #include "backflow/apps/pictures/pictures.h"
 #include "backflow/apps/snf/resume.h"
 #include "backflow/apps/train/loop.h"
-#include "backflow/apps/train/training_log.h"
 #include "backflow/engine/trace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -65,6 +64,9 @@ class ImageTraining : public Task {
  private:
   TrainingStart start();
   Index steps_per_epoch() const;
+  LogColumns columns() const {
+    return {model_.objective_is_likelihood() ? "training NLL" : "objective"};
+  }
   double exact_nll(const ImageSet& images, Split split) const {
     return evaluate(model_, images, split, Noise::uniform).nll;
   }
@@ -109,7 +111,8 @@ int ImageTraining::run() {
                           .can_go_on = !schedule_.knows_the_end,
                           .save_minutes = options_.save_minutes,
                           .quiet = options_.quiet,
-                          .profile = options_.profile};
+                          .profile = options_.profile,
+                          .columns = columns()};
   return run_training(*this, plan, run_, std::move(lock_), begin);
 }
 
@@ -179,7 +182,7 @@ std::string ImageTraining::head() const {
          (likelihood ? ""
                      : "The objective is what training minimises, not a likelihood. NLLs are "
                        "exact.\n") +
-         "\n" + TrainingLog::columns(likelihood ? "training NLL" : "objective");
+         "\n" + TrainingLog::names(columns());
 }
 
 std::string ImageTraining::end(const Position& position) const {

@@ -10,7 +10,6 @@
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/train/interrupt.h"
 #include "backflow/apps/train/progress.h"
-#include "backflow/apps/train/training_log.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -85,7 +84,7 @@ Loop::Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run,
       start_(start),
       position_(start.position),
       metrics_(run.metrics(), position_.epoch),
-      log_(plan.quiet) {
+      log_(plan.quiet, plan.columns) {
   if (position_.batch > 0) elapsed_before_ = load_elapsed(run_, position_.epoch, position_.batch);
 }
 
@@ -189,9 +188,8 @@ void Loop::run_step() try {
   position_.objective_sum += result.objective;
   position_.reconstruction_sum += result.reconstruction;
   position_.batch += 1;
-  char note[64];
-  std::snprintf(note, sizeof note, "epoch %lld  objective %.1f", number(epoch()), result.objective);
-  progress_->update(steps_done(), note);
+  progress_->update(steps_done(), text("epoch %lld  objective %.*f", number(epoch()),
+                                       plan_.columns.digits, result.objective));
 } catch (const Diverged& cause) {
   throw diverged(", step " + std::to_string(position_.batch + 1), cause);
 }

@@ -4,10 +4,11 @@
 
 #include <functional>
 
-#include "backflow/apps/model/checkpoint.h"
+#include "backflow/apps/model/training_state.h"
 #include "backflow/apps/train/profile.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/apps/train/step.h"
+#include "backflow/apps/train/training_log.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -22,6 +23,7 @@ struct TrainingPlan {
   double save_minutes = 5;  // a checkpoint within an epoch after so long; 0: none
   bool quiet = false;       // nothing on stdout, no progress bar
   bool profile = false;     // at the end, what each op of the training steps cost
+  LogColumns columns = {};
 };
 
 // What is trained and on what, and how it is kept and shown.

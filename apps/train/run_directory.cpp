@@ -151,15 +151,19 @@ static constexpr const char* data_key = "data";
 static constexpr const char* directory_key = "working_directory";
 static constexpr const char* learning_rates_key = "learning_rates";
 
-void save_config(const RunDirectory& run, const Config& config, const RunNotes& notes) {
-  std::vector<std::pair<std::string, std::string>> extra{{data_key, notes.data.string()},
-                                                         {directory_key, notes.directory.string()}};
-  if (!notes.learning_rates.empty()) extra.emplace_back(learning_rates_key, notes.learning_rates);
-  write_file_atomically(run.config(), to_json(config, extra));
+std::vector<std::pair<std::string, std::string>> RunNotes::members() const {
+  std::vector<std::pair<std::string, std::string>> all{{data_key, data.string()},
+                                                       {directory_key, directory.string()}};
+  if (!learning_rates.empty()) all.emplace_back(learning_rates_key, learning_rates);
+  return all;
 }
 
-Config load_config(const RunDirectory& run) {
-  return config_from_json(run.config().string(), read_file(run.config(), most_json));
+void save_configuration(const RunDirectory& run, const std::string& json) {
+  write_file_atomically(run.config(), json);
+}
+
+std::string load_configuration(const RunDirectory& run) {
+  return read_file(run.config(), most_json);
 }
 
 RunNotes load_notes(const RunDirectory& run) try {

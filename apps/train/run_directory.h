@@ -15,8 +15,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "backflow/apps/model/config.h"
+#include "backflow/apps/model/fields.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -75,17 +77,30 @@ class RunLock {
 // What config.json says beside the configuration. Both are the user's to read, no more: whatever
 // decides over the outcome of a run is in its checkpoints.
 struct RunNotes {
-  std::filesystem::path data;            // where the images are, from the directory
+  std::filesystem::path data;            // where the data are, from the directory
   std::filesystem::path directory = {};  // in which the program was called; absolute
   // "0.0001 from the start, 0.0005 since epoch 4": where --resume changed it.
   std::string learning_rates = {};
+
+  std::vector<std::pair<std::string, std::string>> members() const;
 };
 
-void save_config(const RunDirectory& run, const Config& config, const RunNotes& notes);
-Config load_config(const RunDirectory& run);
+// The text of config.json.
+void save_configuration(const RunDirectory& run, const std::string& json);
+std::string load_configuration(const RunDirectory& run);
+
+// `config` is any of apps/model/fields.h.
+template <class Configuration>
+void save_config(const RunDirectory& run, const Configuration& config, const RunNotes& notes) {
+  save_configuration(run, to_json(config, notes.members()));
+}
+template <class Configuration>
+Configuration load_config(const RunDirectory& run) {
+  return from_json<Configuration>(run.config().string(), load_configuration(run));
+}
 // Empty where the file says nothing, or is not there.
 RunNotes load_notes(const RunDirectory& run);
-// The images' directory of a run, if it is still there.
+// The data's directory of a run, if it is still there.
 std::optional<std::filesystem::path> data_of(const RunNotes& notes);
 
 // The time that an epoch's first steps took, in a file beside the checkpoint that was saved after

@@ -22,16 +22,19 @@ void TrainingLog::say(const std::string& text) {
   quiet_ = true;
 }
 
-std::string TrainingLog::columns(const std::string& objective) {
-  return text("%11s %12s %15s %15s %10s %8s %8s\n", "epoch", objective.c_str(), "reconstruction",
-              "validation NLL", "test NLL", "ms/step", "seconds");
+std::string TrainingLog::names(const LogColumns& columns) {
+  return text("%11s %12s", "epoch", columns.objective.c_str()) +
+         (columns.reconstruction ? text(" %15s", "reconstruction") : "") +
+         text(" %15s %10s %8s %8s\n", "validation NLL", "test NLL", "ms/step", "seconds");
 }
 
 void TrainingLog::row(const EpochMetrics& row, Index epochs) {
-  const std::string test_nll = row.test_nll ? text("%.1f", *row.test_nll) : "-";
-  say(text("%5lld/%-5lld %12.1f %15.4g %15.1f %10s %8.1f %8.1f\n", number(row.epoch),
-           number(epochs), row.train_objective, row.reconstruction_loss, row.validation_nll,
-           test_nll.c_str(), row.ms_per_step, row.seconds));
+  const int digits = columns_.digits;
+  const std::string test_nll = row.test_nll ? text("%.*f", digits, *row.test_nll) : "-";
+  say(text("%5lld/%-5lld %12.*f", number(row.epoch), number(epochs), digits, row.train_objective) +
+      (columns_.reconstruction ? text(" %15.4g", row.reconstruction_loss) : "") +
+      text(" %15.*f %10s %8.1f %8.1f\n", digits, row.validation_nll, test_nll.c_str(),
+           row.ms_per_step, row.seconds));
 }
 
 void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on) {

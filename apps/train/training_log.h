@@ -8,19 +8,26 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// How the table of epochs looks.
+struct LogColumns {
+  std::string objective;       // what training minimises, as its column is called
+  int digits = 1;              // of what is in nats, behind the point
+  bool reconstruction = true;  // whether there is such a loss
+};
+
 class TrainingLog {
  public:
-  explicit TrainingLog(bool quiet) : quiet_(quiet) {}
+  TrainingLog(bool quiet, LogColumns columns) : quiet_(quiet), columns_(std::move(columns)) {}
 
   void say(const std::string& text);
   void row(const EpochMetrics& row, Index epochs);
   void nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on);
 
-  // The names of row()'s columns: `objective` is what training minimises.
-  static std::string columns(const std::string& objective);
+  static std::string names(const LogColumns& columns);  // of row()'s columns
 
  private:
   bool quiet_;
+  LogColumns columns_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

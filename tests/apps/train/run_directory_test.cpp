@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "backflow/apps/files/atomic_file.h"
+#include "backflow/apps/model/config.h"
 #include "backflow/tests/apps/files/scratch.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -70,7 +71,7 @@ TEST(SavedConfig, IsReadBackAndSaysWhereTheDataIs) {
   const RunDirectory run{scratch.dir()};
   const Config config{.experiment = "name", .lr = 0.1, .epochs = 3, .seed = 5};
   save_config(run, config, {"some/where", "/home"});
-  EXPECT_EQ(to_json(load_config(run)), to_json(config));
+  EXPECT_EQ(to_json(load_config<Config>(run)), to_json(config));
   const auto json = nlohmann::ordered_json::parse(read_file(run.config()));
   EXPECT_EQ(json.at("data"), "some/where");
   EXPECT_EQ(load_notes(run).data, "some/where");
@@ -81,7 +82,7 @@ TEST(SavedConfig, IsReadBackAndSaysWhereTheDataIs) {
 TEST(SavedConfig, MissingOrDamagedIsNamed) {
   const Scratch scratch;
   const RunDirectory run{scratch.dir()};
-  const auto message = [&] { return message_of([&] { load_config(run); }); };
+  const auto message = [&] { return message_of([&] { load_config<Config>(run); }); };
   expect_message(message(), run.config().string(), "No such file");
   for (const std::string bad : {"", "{", "3", "[]"}) {
     scratch.write("config.json", bad);
