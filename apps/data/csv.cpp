@@ -196,12 +196,13 @@ void set_names(const std::string& where, std::vector<std::string> cells, CsvTabl
   if (std::ssize(cells) > max_csv_columns)
     fail(where, "found ", cells.size(), " columns, expected 1 to ", max_csv_columns,
          "; is this a table of numbers?");
+  constexpr std::size_t shown = 24;  // of a name that may be a piece of a picture
   table.named = std::any_of(cells.begin(), cells.end(), is_a_name);
   for (std::size_t i = 0; i < cells.size(); ++i)
     if (!table.named || cells[i].empty()) cells[i] = std::to_string(i + 1);
   for (auto name = cells.begin(); name != cells.end(); ++name) {
     if (printable(*name) != *name)
-      fail(where, "found the column name ", quote(*name),
+      fail(where, "found the column name ", quote(name->substr(0, shown)),
            ", expected UTF-8 without control characters; is this a CSV file?");
     if (std::find(cells.begin(), name, *name) != name)
       fail(where, "two columns have the name ", quote(*name), ", expected all different");
