@@ -338,9 +338,49 @@ def metadata_seeds():
     write("metadata", files)
 
 
+# ---- tables of numbers --------------------------------------------------------------------------
+
+
+def csv_seeds():
+    rows = "".join(f"{i},{i * i - 7}.5,{(i * 37) % 11}e-1\n" for i in range(24))
+    description = "column,mean,deviation,role\na,0.5,2,x\n\"b,\",-1e3,0.25,context"
+    files = {
+        "named": "a,\"b, \"\"c\"\"\",d\n" + rows,
+        "unnamed": rows,
+        "semicolons": "a;b\n1;2.5\n",
+        "tabs": "a\tb\n1\t2\n",
+        "windows": "\ufeffa , b\r\n 1 , +2\r\n\r\n",
+        "quoted": "\"a\"\n\"1\"\n \"2\" \n",
+        "one_column": "1\n2\n3",
+        "no_rows": "a,b\n",
+        "no_end": "1,2",
+        "empty_line": "1\n\n2\n",
+        "constant": "a,b\n" + "1,2\n" * 20,
+        "ragged": "a,b\n1,2\n1,2,3\n",
+        "missing": "a,b\n1,\nNA,2\n",
+        "not_finite": "1,2\nnan,-inf\n",
+        "beyond": "1e39\n1e400\n1e-400\n",
+        "decimal_comma": "a;b\n1,5;2\n",
+        "twice": "a,a\n1,2\n",
+        "text": "a,b\n1,red\n",
+        "quote_open": "a,\"b\n1,2\n",
+        "behind_quote": "\"a\"b\n1\n",
+        "old_mac": "a\r1\r2\r",
+        "utf16": b"\xff\xfea\0\n\0",
+        "latin1": b"Gr\xf6\xdfe\n1\n",
+        "escapes": "\x1b[31m,\u202e\n1,2\n",
+        "wide": "1," * 200 + "1\n",
+        "gzip": packed(rows.encode()),
+        "description": description,
+        "description_unnamed": "number,mean,deviation,role\n1,5e-324,1e308,x",
+    }
+    write("csv", files)
+
+
 safetensors_seeds()
 idx_seeds()
 png_seeds()
 tar_seeds()
 config_seeds()
 metadata_seeds()
+csv_seeds()
