@@ -34,7 +34,8 @@ static double tick_step(double range) {
   return 10 * power;
 }
 
-static void write_axes(std::ostream& script, const Series& a, const Series& b) {
+static void write_axes(std::ostream& script, const Series& a, const Series& b,
+                       const CurveAxes& axes) {
   double first = std::numeric_limits<double>::infinity(), last = -first;
   for (const Series* series : {&a, &b})
     for (const Point& point : *series) {
@@ -49,9 +50,9 @@ set offsets graph 0, graph 0, graph 0.08, graph 0.05
 set lmargin 11
 set rmargin 4
 set format y '%.6g'
-set xlabel 'epoch' offset 0,-0.3
-set ylabel 'exact NLL, nats per image' offset -0.5,0
-)";
+)"
+         << "set xlabel " << plot_string(axes.time) << " offset 0,-0.3\n"
+         << "set ylabel " << plot_string(axes.loss) << " offset -0.5,0\n";
 }
 
 static void write_data(std::ostream& script, const char* name, const Series& series) {
@@ -83,12 +84,13 @@ static void write_plots(std::ostream& script, const Series& validation, const Se
 }
 
 static std::string make_script(const std::string& title, const Series& validation,
-                               const Series& test, const std::optional<ReferenceLine>& reference) {
+                               const Series& test, const std::optional<ReferenceLine>& reference,
+                               const CurveAxes& axes) {
   std::ostringstream script;
   script.imbue(std::locale::classic());
   script.precision(17);
   script << plot_style(title);
-  write_axes(script, validation, test);
+  write_axes(script, validation, test, axes);
   write_data(script, "validation", validation);
   write_data(script, "test", test);
   write_plots(script, validation, test, reference);
@@ -96,14 +98,15 @@ static std::string make_script(const std::string& title, const Series& validatio
 }
 
 bool plot_curve(const std::vector<CurvePoint>& points, const std::filesystem::path& png,
-                const std::string& title, const std::optional<ReferenceLine>& reference) {
+                const std::string& title, const std::optional<ReferenceLine>& reference,
+                const CurveAxes& axes) {
   Series validation, test;
   for (const CurvePoint& point : points) {
     add(validation, point.epoch, point.validation_nll);
     if (point.test_nll) add(test, point.epoch, *point.test_nll);
   }
   if (validation.empty() && test.empty()) return false;
-  return draw_plot(make_script(title, validation, test, reference), png);
+  return draw_plot(make_script(title, validation, test, reference, axes), png);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

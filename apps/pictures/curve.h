@@ -16,16 +16,22 @@ struct ReferenceLine {
   std::string label;
 };
 
+// What the axes are, for another run than one on images.
+struct CurveAxes {
+  std::string time = "epoch", loss = "exact NLL, nats per image";
+};
+
 struct CurvePoint {
-  double epoch;
+  double epoch;  // or whatever the time is
   double validation_nll;
   std::optional<double> test_nll;
 };
 
-// Draws both NLLs against the epoch; what is not finite is left out. False, with no picture
+// Draws both NLLs against the time; what is not finite is left out. False, with no picture
 // written, when there is nothing to draw or gnuplot is missing or fails: a picture is a
 // convenience. Throws an Error when it cannot be written.
 bool plot_curve(const std::vector<CurvePoint>& points, const std::filesystem::path& png,
-                const std::string& title, const std::optional<ReferenceLine>& reference = {});
+                const std::string& title, const std::optional<ReferenceLine>& reference = {},
+                const CurveAxes& axes = {});
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

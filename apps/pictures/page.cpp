@@ -10,10 +10,14 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 static constexpr int channels = 3, white = 255;
 
-Page::Page(int width, int height) : pictures_{channels, height, width, {}} {
+Page::Page(int width, int height, Rgb paper, Rgb ink)
+    : pictures_{channels, height, width, {}}, ink_(ink) {
   if (width < 1 || height < 1)
     fail("Page", "a page of ", height, " x ", width, " pixels, expected sides of at least 1");
-  pictures_.pixels.assign(static_cast<std::size_t>(width) * height * channels, white);
+  const std::size_t pixels = static_cast<std::size_t>(width) * height;
+  pictures_.pixels.reserve(pixels * channels);
+  for (std::size_t i = 0; i < pixels; ++i)
+    pictures_.pixels.insert(pictures_.pixels.end(), {paper.red, paper.green, paper.blue});
 }
 
 void Page::place(const Picture& picture, int left, int top) {
@@ -32,8 +36,8 @@ void Page::place(const Picture& picture, int left, int top) {
   }
 }
 
-void Page::write(const std::string& words, int x, int y, Align align, int size) {
-  words_.push_back({words, x, y, align, size});
+void Page::write(const std::string& words, int x, int y, Align align, int size, Weight weight) {
+  words_.push_back({words, x, y, align, size, weight});
 }
 
 // A plot of nothing, as large as the page, whose labels are the words.
@@ -53,21 +57,26 @@ std::string Page::script() const {
            << (words.align == Align::left     ? " left"
                : words.align == Align::centre ? " centre"
                                               : " right")
-           << " font 'Sans," << words.size << "'\n";
+           << " font 'Sans" << (words.weight == Weight::bold ? ":Bold" : "") << ',' << words.size
+           << (words.weight == Weight::light ? "' textcolor '#808080'\n" : "'\n");
   }
   script << "plot [0:1] [0:1] NaN\n";
   return script.str();
 }
 
-// Multiplies the page by the words, black on white: white leaves a pixel as it is.
+// gnuplot draws the words black on white: the darker a pixel of theirs, the more ink.
 bool Page::add_words(Picture& page) const try {
   if (words_.empty()) return true;
   const std::string png = draw_plot(script());
   if (png.empty()) return false;
   const Picture words = decode_png(png, channels, "gnuplot");
   if (words.pixels.size() != page.pixels.size()) return false;
-  std::transform(page.pixels.begin(), page.pixels.end(), words.pixels.begin(), page.pixels.begin(),
-                 [](int a, int b) { return static_cast<std::uint8_t>(a * b / white); });
+  const int ink[channels] = {ink_.red, ink_.green, ink_.blue};
+  for (std::size_t i = 0; i < page.pixels.size(); ++i) {
+    const int paper = words.pixels[i];
+    page.pixels[i] = static_cast<std::uint8_t>(
+        (page.pixels[i] * paper + ink[i % channels] * (white - paper)) / white);
+  }
   return true;
 } catch (const Error&) {
   return false;  // a gnuplot of old draws another kind of PNG

@@ -31,6 +31,16 @@ TEST_F(Curve, PointsBecomeAPicture) {
   expect_picture();
 }
 
+TEST_F(Curve, TheAxesHaveTheirOwnWords) {
+  const auto drawn_with = [&](const CurveAxes& axes) {
+    EXPECT_TRUE(plot_curve(three_points, scratch_ / "curve.png", "title", {}, axes));
+    return read_file(scratch_ / "curve.png");
+  };
+  EXPECT_EQ(drawn_with({}), drawn_with({"epoch", "exact NLL, nats per image"}));
+  EXPECT_NE(drawn_with({}), drawn_with({.time = "step"}));
+  EXPECT_NE(drawn_with({}), drawn_with({.loss = "NLL, nats"}));
+}
+
 TEST_F(Curve, OneEpochIsEnough) {
   EXPECT_TRUE(plot({{1, 1900.5, 1950}}));
   expect_picture();

@@ -69,6 +69,26 @@ TEST_F(Pages, WordsDarkenAPictureAndNeverBrightenIt) {
   EXPECT_LT(*std::min_element(picture.pixels.begin(), picture.pixels.end()), 30);
 }
 
+TEST_F(Pages, WordsBrightenADarkPageByItsInk) {
+  Page page(100, 40, {10, 20, 30}, {200, 220, 240});
+  page.write("12345", 50, 20, Align::centre, 16, Weight::bold);
+  const Picture picture = saved(page);
+  EXPECT_EQ(pixel(picture, 0, 0), (Colour{10, 20, 30}));
+  EXPECT_EQ(*std::max_element(picture.pixels.begin(), picture.pixels.end()), 240);
+  EXPECT_EQ(*std::min_element(picture.pixels.begin(), picture.pixels.end()), 10);
+}
+
+TEST_F(Pages, LightWordsHaveHalfTheInk) {
+  const auto darkest = [&](Weight weight) {
+    Page page(100, 40);
+    page.write("HHHHH", 50, 20, Align::centre, 16, weight);
+    const Picture picture = saved(page);
+    return int{*std::min_element(picture.pixels.begin(), picture.pixels.end())};
+  };
+  EXPECT_LT(darkest(Weight::regular), 30);
+  EXPECT_NEAR(darkest(Weight::light), 128, 20);
+}
+
 TEST_F(Pages, WordsAreNeverCommands) {
   Page page(200, 60);
   page.write("'; system 'touch \"oops\"'; `touch oops` $(touch oops) \n!touch oops", 5, 30);
