@@ -64,4 +64,11 @@ std::string quote(std::string_view text, char mark) {
          " bytes)";
 }
 
+std::string shell_word(const std::string& text) {
+  if (text.find_first_of(" \t\n'\"\\$&|;<>()*?[]#~`!{}") == text.npos) return text;
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
+  return out + "'";
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -16,4 +16,7 @@ std::string printable(std::string_view text);
 // The same between quotes, cut to a line's worth: "name", or "the first words..." (N bytes).
 std::string quote(std::string_view text, char mark = '"');
 
+// The text as one word of a command line, for people to copy.
+std::string shell_word(const std::string& text);
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -12,7 +12,7 @@
 #include "backflow/apps/model/checkpoint.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/pictures/filters.h"
-#include "backflow/apps/snf/columns.h"
+#include "backflow/apps/files/columns.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/instructions.h"

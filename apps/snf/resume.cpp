@@ -1,37 +1,11 @@
 #include "backflow/apps/snf/resume.h"
 
-#include <cstdio>
-
-#include "backflow/apps/files/quote.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/schedules.h"
-#include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 namespace fs = std::filesystem;
-
-static bool has_file(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
-}
-
-// The best one is saved when its epoch's steps are done: it holds all that the last one would.
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run) {
-  if (!options.resume) {
-    run.refuse_existing();
-    return {};
-  }
-  if (has_file(run.last()) || !has_file(run.best())) {
-    if (!has_file(run.last()))
-      fail(run.last().string(),
-           "no such checkpoint: there is nothing to resume; leave --resume out");
-    return load_checkpoint(run.last(), options.experiment);
-  }
-  std::optional<Checkpoint> best(load_checkpoint(run.best(), options.experiment));
-  std::fprintf(stderr, "%s is missing: going on from %s\n", run.last().c_str(), run.best().c_str());
-  return best;
-}
 
 static Config assigned(Config config, const TrainOptions& options) {
   for (const auto& [key, value] : options.assignments) set_field(config, key, value);
@@ -86,7 +60,7 @@ Position first_position(const ImageSplits& images) {
 
 Position find_position(const Checkpoint& checkpoint, const ImageSplits& images,
                        Index steps_per_epoch, const fs::path& data) {
-  Position position = position_of(checkpoint);
+  Position position = position_in(checkpoint, steps_per_epoch);
   const auto check = [&](const char* part, std::optional<std::uint32_t> was, std::uint32_t is) {
     if (was && was != is)
       fail(data.string(), "not the ", part,
@@ -95,11 +69,6 @@ Position find_position(const Checkpoint& checkpoint, const ImageSplits& images,
   check("", position.data_checksum, images.train_checksum);
   check("validation ", position.validation_checksum, images.validation_checksum);
   check("test ", position.test_checksum, images.test_checksum);
-  // A checkpoint of the best model is saved between the last step and the end of its epoch.
-  const bool evaluated = position.best_epoch == position.epoch + 1;
-  if (position.batch > steps_per_epoch || (position.batch == steps_per_epoch && !evaluated))
-    fail(checkpoint.name, "epoch ", position.epoch, ", step ", position.batch,
-         " is no place in epochs of ", steps_per_epoch, " steps");
   position.validation_checksum = images.validation_checksum;
   position.test_checksum = images.test_checksum;
   return position;
@@ -118,15 +87,6 @@ RunNotes find_notes(const RunDirectory& run, const Config& config, const Positio
   notes.learning_rates += ", " + is + " since epoch " + std::to_string(position.epoch + 1);
   if (position.batch > 0) notes.learning_rates += " after step " + std::to_string(position.batch);
   return notes;
-}
-
-void warn_of_another_kernel(const Checkpoint& checkpoint) {
-  const std::optional<std::string> before = blas_kernel_of(checkpoint);
-  if (before && *before != blas_kernel())
-    std::fprintf(stderr,
-                 "warning: this run was made with OpenBLAS's kernels for %s, here they are those "
-                 "for %s: it goes on, but not with the same bits\n",
-                 quote(*before).c_str(), blas_kernel().c_str());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

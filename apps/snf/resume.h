@@ -1,17 +1,13 @@
-// Where a training run goes on: its configuration, checkpoint, images and place in them, from what
-// was asked for and what an earlier process left in the run directory.
+// Where a training run goes on: its configuration, images and place in them, from what was asked
+// for and what an earlier process left in the run directory.
 #pragma once
 
 #include "backflow/apps/data/images.h"
 #include "backflow/apps/model/checkpoint.h"
 #include "backflow/apps/snf/train.h"
-#include "backflow/apps/train/run_directory.h"
+#include "backflow/apps/train/resume.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-
-// The checkpoint to go on from: the last one; or, when that is lost, the best one, which is said on
-// stderr. None for a new run, which must not find an old one. Throws an Error otherwise.
-std::optional<Checkpoint> find_checkpoint(const TrainOptions& options, const RunDirectory& run);
 
 // The experiment's configuration, changed as asked for; or the run's, of which only how far it goes
 // and how fast it learns may change.
@@ -31,7 +27,5 @@ Position first_position(const ImageSplits& images);
 // What config.json is to say beside the configuration, when the run goes on at `position`.
 RunNotes find_notes(const RunDirectory& run, const Config& config, const Position& position,
                     bool resumed, const std::filesystem::path& data);
-
-void warn_of_another_kernel(const Checkpoint& checkpoint);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

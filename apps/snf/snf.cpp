@@ -22,7 +22,7 @@
 #include "backflow/apps/model/nearest.h"
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
-#include "backflow/apps/snf/columns.h"
+#include "backflow/apps/files/columns.h"
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"

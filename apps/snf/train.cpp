@@ -26,14 +26,6 @@ ImageShape shape_of(const ImageSet& images) {
   return {images.channels, images.height, images.width};
 }
 
-// As one word for a shell.
-std::string shell_word(const std::string& text) {
-  if (text.find_first_of(" \t\n'\"\\$&|;<>()*?[]#~`!{}") == text.npos) return text;
-  std::string out = "'";
-  for (const char c : text) out += c == '\'' ? "'\\''" : std::string(1, c);
-  return out + "'";
-}
-
 class ImageTraining : public Task {
  public:
   explicit ImageTraining(const TrainOptions& options);
@@ -90,7 +82,7 @@ ImageTraining::ImageTraining(const TrainOptions& options)
       experiment_(find_experiment(options.experiment)),
       run_{options.out},
       lock_(RunLock::of_existing(run_)),
-      checkpoint_(find_checkpoint(options, run_)),
+      checkpoint_(find_checkpoint(run_, options.resume, options.experiment)),
       config_(find_config(options, checkpoint_, run_)),
       data_(find_data(options, run_, config_)),
       images_(load_dataset(config_.dataset, data_)),

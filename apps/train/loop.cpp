@@ -97,7 +97,7 @@ int Loop::run() {
   }
   begin();
   const Interrupt interrupt;
-  progress_.emplace(steps_done(), plan_.epochs * plan_.steps_per_epoch, plan_.quiet);
+  progress_.emplace(steps_done(), plan_.steps(), plan_.quiet);
   bool finished = true;
   while (finished && position_.epoch < plan_.epochs) finished = run_epoch();
   if (finished) {
@@ -137,7 +137,7 @@ bool Loop::run_epoch() {
   order_ = training_order();
   if (!run_steps()) return false;
   const double step_seconds = elapsed().step_seconds;
-  const Index steps = plan_.steps_per_epoch - first_step;  // that were timed
+  const Index steps = plan_.steps_of(epoch()) - first_step;  // that were timed
   EpochMetrics row = evaluate_epoch();
   row.ms_per_step = steps > 0 ? 1000 * step_seconds / static_cast<double>(steps) : 0;
   row.seconds = elapsed().seconds;
@@ -170,18 +170,19 @@ bool Loop::run_steps() {
   std::optional<Profiler> profiler;
   if (plan_.profile) profiler.emplace(profile_);
   bool interrupted = false;
-  while (position_.batch < plan_.steps_per_epoch && !(interrupted = Interrupt::requested())) {
+  const Index steps = plan_.steps_of(epoch());
+  while (position_.batch < steps && !(interrupted = Interrupt::requested())) {
     run_step();
     trace_work("end of the step");
     ++profiled_steps_;
-    if (position_.batch < plan_.steps_per_epoch && save_is_due()) save_within_epoch();
+    if (position_.batch < steps && save_is_due()) save_within_epoch();
   }
   profiled_seconds_ += seconds_since(start);
   return !interrupted;
 }
 
 void Loop::run_step() try {
-  const Index first = position_.batch * plan_.batch_size;
+  const Index first = plan_.examples > 0 ? position_.batch * plan_.batch_size : 0;
   const Index count = std::min<Index>(plan_.batch_size, std::ssize(order_) - first);
   const StepResult result = task_.step({order_.begin() + first, order_.begin() + first + count},
                                        epoch(), steps_done() + 1);
@@ -195,7 +196,7 @@ void Loop::run_step() try {
 }
 
 EpochMetrics Loop::evaluate_epoch() {
-  const double steps = static_cast<double>(plan_.steps_per_epoch);
+  const double steps = static_cast<double>(plan_.steps_of(epoch()));
   EpochMetrics row;
   row.epoch = epoch();
   row.train_objective = position_.objective_sum / steps;

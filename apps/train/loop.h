@@ -16,7 +16,9 @@ namespace backflow::inline BACKFLOW_PRECISION {
 struct TrainingPlan {
   std::string name;  // what is trained, for messages
   Index epochs = 0, steps_per_epoch = 0;
-  Index examples = 0, batch_size = 0;
+  Index last_steps = 0;                // of the last epoch, where it is shorter; 0: it is not
+  Index examples = 0, batch_size = 0;  // examples 0: the task knows by itself what a step takes
+
   bool shuffle = true;  // a new random order in each epoch
   Index seed = 0;
   bool can_go_on = true;    // more epochs may be asked for when these are over
@@ -24,6 +26,11 @@ struct TrainingPlan {
   bool quiet = false;       // nothing on stdout, no progress bar
   bool profile = false;     // at the end, what each op of the training steps cost
   LogColumns columns = {};
+
+  Index steps_of(Index epoch) const {  // from 1
+    return epoch == epochs && last_steps > 0 ? last_steps : steps_per_epoch;
+  }
+  Index steps() const { return (epochs - 1) * steps_per_epoch + steps_of(epochs); }
 };
 
 // What is trained and on what, and how it is kept and shown.

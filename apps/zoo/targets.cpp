@@ -34,37 +34,68 @@ class Draws {
     random_.stream(next_++).normal(static_cast<std::uint32_t>(example_), {&n, 1});
     return n;
   }
-  // One of 0 ... n - 1.
-  int choice(int n) { return std::min(n - 1, static_cast<int>(n * uniform())); }
+  // One of 0 ... n - 1: of which part of the target it is.
+  int choice(int n) { return label_ = std::min(n - 1, static_cast<int>(n * uniform())); }
+  int label() const { return label_; }
 
  private:
   const Random& random_;
   Index example_;
   std::uint32_t next_ = 0;
+  int label_ = 0;
 };
 
 template <Point (*draw)(Draws&)>
-Tensor sample(Index n, const Random& random) {
-  Tensor all = Tensor::empty({n, 2});
-  Real* to = all.mutable_data();
+TargetSample sample_with_labels(Index n, const Random& random) {
+  TargetSample all{Tensor::empty({n, 2}), std::vector<int>(static_cast<std::size_t>(n))};
+  Real* to = all.x.mutable_data();
   for (Index i = 0; i < n; ++i) {
     Draws draws(random, i);
     const Point p = draw(draws);
     *to++ = static_cast<Real>(p.x);
     *to++ = static_cast<Real>(p.y);
+    all.labels[static_cast<std::size_t>(i)] = draws.label();
   }
   return all;
 }
 
-template <double (*density)(Point)>
-Tensor log_density(const Tensor& x) {
+template <Point (*draw)(Draws&)>
+Tensor sample(Index n, const Random& random) {
+  return sample_with_labels<draw>(n, random).x;
+}
+
+// log density(point, i) of the i-th of the points.
+template <class Density>
+Tensor log_densities(const Tensor& x, Density density) {
   if (x.rank() != 2 || x.size(1) != 2)
     fail("target", "points of the plane (n, 2) expected, the shape is ", x.shape());
   Tensor all = Tensor::empty({x.size(0)});
   parallel_for(x.size(0), 64, [&, to = all.mutable_data()](Index i, Index end) {
-    for (; i < end; ++i) to[i] = static_cast<Real>(std::log(density({x[2 * i], x[2 * i + 1]})));
+    for (; i < end; ++i)
+      to[i] = static_cast<Real>(std::log(density(Point{x[2 * i], x[2 * i + 1]}, i)));
   });
   return all;
+}
+
+// Of a target that is one whole: p(point).
+template <double (*density)(Point)>
+Tensor log_density(const Tensor& x) {
+  return log_densities(x, [](Point p, Index) { return density(p); });
+}
+
+// Of a target of equally likely parts: p(point | part).
+template <int parts, double (*part)(Point, int)>
+Tensor log_density_of_parts(const Tensor& x) {
+  return log_densities(x, [](Point p, Index) {
+    double total = 0;
+    for (int k = 0; k < parts; ++k) total += part(p, k);
+    return total / parts;
+  });
+}
+template <int parts, double (*part)(Point, int)>
+Tensor log_density_of_part(const Tensor& x, const std::vector<int>& labels) {
+  return log_densities(
+      x, [&](Point p, Index i) { return part(p, labels[static_cast<std::size_t>(i)]); });
 }
 
 double square_of(double x) { return x * x; }
@@ -108,13 +139,14 @@ Point draw_moons(Draws& draws) {
   return {2 * x - 1, 2 * y - 0.2};
 }
 
-double density_of_moons(Point p) {
+double density_of_moon(Point p, int moon) {
   const double x = (p.x + 1) / 2, y = (p.y + 0.2) / 2;
-  const double both = integral(0, pi, 60, [=](double t) {
+  const double arc = integral(0, pi, 60, [=](double t) {
     const double c = std::cos(t), s = std::sin(t);
-    return normal_2d(x - c, y - s, moon_noise) + normal_2d(x - 1 + c, y - 0.5 + s, moon_noise);
+    return moon == 0 ? normal_2d(x - c, y - s, moon_noise)
+                     : normal_2d(x - 1 + c, y - 0.5 + s, moon_noise);
   });
-  return both / (2 * pi) / 4;
+  return arc / pi / 4;
 }
 
 // ---- Eight gaussians on a circle ----------------------------------------------------------------
@@ -127,12 +159,9 @@ Point draw_eight(Draws& draws) {
           eight_radius * std::sin(angle) + eight_sigma * draws.normal()};
 }
 
-double density_of_eight(Point p) {
-  double total = 0;
-  for (int k = 0; k < 8; ++k)
-    total += normal_2d(p.x - eight_radius * std::cos(k * pi / 4),
-                       p.y - eight_radius * std::sin(k * pi / 4), eight_sigma);
-  return total / 8;
+double density_of_one_of_eight(Point p, int k) {
+  return normal_2d(p.x - eight_radius * std::cos(k * pi / 4),
+                   p.y - eight_radius * std::sin(k * pi / 4), eight_sigma);
 }
 
 // ---- Two spirals --------------------------------------------------------------------------------
@@ -154,13 +183,13 @@ double blurred_box(double d) {
   return (normal_cdf(d, spiral_noise) - normal_cdf(d - spiral_box, spiral_noise)) / spiral_box;
 }
 
-double density_of_spirals(Point p) {
-  const double both = integral(0, spiral_end, 120, [=](double n) {
+double density_of_spiral(Point p, int arm) {
+  const double sign = arm == 0 ? 1 : -1;
+  const double along_it = integral(0, spiral_end, 120, [=](double n) {
     const double x = -n * std::cos(n) / 3, y = n * std::sin(n) / 3;
-    return n * (blurred_box(p.x - x) * blurred_box(p.y - y) +
-                blurred_box(-p.x - x) * blurred_box(-p.y - y));
+    return n * blurred_box(sign * p.x - x) * blurred_box(sign * p.y - y);
   });
-  return both / square_of(spiral_end);
+  return 2 * along_it / square_of(spiral_end);
 }
 
 // ---- Checkerboard -------------------------------------------------------------------------------
@@ -171,11 +200,12 @@ Point draw_checkerboard(Draws& draws) {
   return {2 * x, 2 * (draws.uniform() - 2 * draws.choice(2) + row)};
 }
 
-double density_of_checkerboard(Point p) {
+// The upper half of the board is one part, the lower half the other.
+double density_of_half_board(Point p, int half) {
   const double x = p.x / 2, y = p.y / 2;
-  if (!(x >= -2 && x < 2 && y >= -2 && y < 2)) return 0;
+  if (!(x >= -2 && x < 2 && y >= -2 && y < 2) || (y >= 0) != (half == 0)) return 0;
   const auto odd = static_cast<int>(std::floor(x) + std::floor(y) + 8) % 2;
-  return odd == 0 ? 1.0 / 32 : 0;
+  return odd == 0 ? 1.0 / 16 : 0;
 }
 
 // ---- Circles with noise -------------------------------------------------------------------------
@@ -187,14 +217,11 @@ double log_scaled_bessel(double x) {
   return std::log1p(r * (1 + r * (4.5 + r * 37.5))) - 0.5 * std::log(2 * pi * x);
 }
 
-template <class Radii>
-double density_of_circles(Point p, const Radii& radii, double sigma) {
+double density_of_circle(Point p, double radius, double sigma) {
   const double r = std::hypot(p.x, p.y), variance = sigma * sigma;
-  double total = 0;
-  for (double radius : radii)
-    total +=
-        std::exp(log_scaled_bessel(r * radius / variance) - 0.5 * square_of(r - radius) / variance);
-  return total / (2 * pi * variance * static_cast<double>(std::size(radii)));
+  return std::exp(log_scaled_bessel(r * radius / variance) -
+                  0.5 * square_of(r - radius) / variance) /
+         (2 * pi * variance);
 }
 
 template <class Radii>
@@ -209,9 +236,11 @@ constexpr double ring_radii[] = {3, 2.25, 1.5, 0.75}, ring_noise = 0.08;
 constexpr double circle_radii[] = {3, 1.5}, circle_noise = 0.24;
 
 Point draw_rings(Draws& draws) { return draw_circles(draws, ring_radii, ring_noise); }
-double density_of_rings(Point p) { return density_of_circles(p, ring_radii, ring_noise); }
+double density_of_ring(Point p, int k) { return density_of_circle(p, ring_radii[k], ring_noise); }
 Point draw_two_circles(Draws& draws) { return draw_circles(draws, circle_radii, circle_noise); }
-double density_of_two_circles(Point p) { return density_of_circles(p, circle_radii, circle_noise); }
+double density_of_one_of_two(Point p, int k) {
+  return density_of_circle(p, circle_radii[k], circle_noise);
+}
 
 // ---- Pinwheel: five arms, turned the more the farther out ---------------------------------------
 
@@ -248,11 +277,8 @@ double density_of_arm(double r, double angle, int arm) {
   return total;
 }
 
-double density_of_pinwheel(Point p) {
-  const double r = std::hypot(p.x, p.y) / 2, angle = std::atan2(p.y, p.x);
-  double total = 0;
-  for (int arm = 0; arm < 5; ++arm) total += density_of_arm(r, angle, arm);
-  return total / 5 / 4;
+double density_of_pinwheel_arm(Point p, int arm) {
+  return density_of_arm(std::hypot(p.x, p.y) / 2, std::atan2(p.y, p.x), arm) / 4;
 }
 
 // ---- Swiss roll ---------------------------------------------------------------------------------
@@ -309,41 +335,64 @@ Tensor minus(const Tensor& x) {
   return -energy(Var(x)).value();
 }
 
+// What a target of equally likely parts has, by its function of one part.
+template <int parts, double (*part)(Point, int), Point (*draw)(Draws&)>
+Target of_parts(const char* name, const char* help, double entropy, double entropy_of_part,
+                double half_width) {
+  return {.name = name,
+          .help = help,
+          .entropy = entropy,
+          .half_width = half_width,
+          .sample = sample<draw>,
+          .log_density = log_density_of_parts<parts, part>,
+          .labels = parts,
+          .entropy_given_label = entropy_of_part,
+          .sample_with_labels = sample_with_labels<draw>,
+          .log_density_given_label = log_density_of_part<parts, part>};
+}
+Target energy(const char* name, const char* help, double entropy, double log_z, double half_width,
+              auto log_p, auto u) {
+  return {.name = name,
+          .help = help,
+          .entropy = entropy,
+          .log_z = log_z,
+          .half_width = half_width,
+          .log_density = log_p,
+          .energy = u};
+}
+
 }  // namespace
 
 const Table<Target>& targets() {
-  const auto density = [](const char* name, const char* help, double entropy, double half_width,
-                          auto draw, auto log_p) {
-    return Target{name, help, entropy, 0, half_width, draw, log_p, nullptr};
-  };
-  const auto energy = [](const char* name, const char* help, double entropy, double log_z,
-                         double half_width, auto log_p, auto u) {
-    return Target{name, help, entropy, log_z, half_width, nullptr, log_p, u};
-  };
   static const Table<Target> table(
-      "target", {density("moons", "two half circles, one in the other's bend", 2.3938792, 4,
-                         sample<draw_moons>, log_density<density_of_moons>),
-                 density("8gaussians", "eight normal distributions on a circle", 2.8318804, 4.5,
-                         sample<draw_eight>, log_density<density_of_eight>),
-                 density("2spirals", "two arms that wind around the middle", 2.6454503, 4,
-                         sample<draw_spirals>, log_density<density_of_spirals>),
-                 density("checkerboard", "eight squares, uniform: log 32", std::log(32.0), 4,
-                         sample<draw_checkerboard>, log_density<density_of_checkerboard>),
-                 density("rings", "four thin circles around one centre", 2.6231828, 4,
-                         sample<draw_rings>, log_density<density_of_rings>),
-                 density("circles", "two circles around one centre", 3.2681357, 4.5,
-                         sample<draw_two_circles>, log_density<density_of_two_circles>),
-                 density("pinwheel", "five arms that turn the more the farther out", 2.317788, 4.5,
-                         sample<draw_pinwheel>, log_density<density_of_pinwheel>),
-                 density("swissroll", "a spiral, the denser the nearer to the middle", 2.669646, 4,
-                         sample<draw_swiss_roll>, log_density<density_of_swiss_roll>),
-                 energy("u1", "an energy: a circle with two dense places", 2.6600125, 1.8775016, 4,
-                        minus<u1>, u1),
-                 energy("u2", "an energy: a wave", 3.1896661, 2.6253183, 8, minus<u2>, u2),
-                 energy("u3", "an energy: a wave that splits in two and closes", 3.1596158,
-                        3.1849341, 8, minus<u3>, u3),
-                 energy("u4", "an energy: a wave that splits in two", 3.4416613, 3.2539270, 8,
-                        minus<u4>, u4)});
+      "target",
+      {of_parts<2, density_of_moon, draw_moons>(
+           "moons", "two half circles, one in the other's bend", 2.3938792, 0, 4),
+       of_parts<8, density_of_one_of_eight, draw_eight>(
+           "8gaussians", "eight normal distributions on a circle", 2.8318804, 0, 4.5),
+       of_parts<2, density_of_spiral, draw_spirals>(
+           "2spirals", "two arms that wind around the middle", 2.6454503, 0, 4),
+       of_parts<2, density_of_half_board, draw_checkerboard>(
+           "checkerboard", "eight squares, uniform: log 32", std::log(32.0), std::log(16.0), 4),
+       of_parts<4, density_of_ring, draw_rings>("rings", "four thin circles around one centre",
+                                                2.6231828, 0, 4),
+       of_parts<2, density_of_one_of_two, draw_two_circles>(
+           "circles", "two circles around one centre", 3.2681357, 0, 4.5),
+       of_parts<5, density_of_pinwheel_arm, draw_pinwheel>(
+           "pinwheel", "five arms that turn the more the farther out", 2.317788, 0, 4.5),
+       {.name = "swissroll",
+        .help = "a spiral, the denser the nearer to the middle",
+        .entropy = 2.669646,
+        .half_width = 4,
+        .sample = sample<draw_swiss_roll>,
+        .log_density = log_density<density_of_swiss_roll>},
+       energy("u1", "an energy: a circle with two dense places", 2.6600125, 1.8775016, 4, minus<u1>,
+              u1),
+       energy("u2", "an energy: a wave", 3.1896661, 2.6253183, 8, minus<u2>, u2),
+       energy("u3", "an energy: a wave that splits in two and closes", 3.1596158, 3.1849341, 8,
+              minus<u3>, u3),
+       energy("u4", "an energy: a wave that splits in two", 3.4416613, 3.2539270, 8, minus<u4>,
+              u4)});
   return table;
 }
 

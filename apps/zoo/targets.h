@@ -13,18 +13,30 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+struct TargetSample {
+  Tensor x;                 // (n, 2)
+  std::vector<int> labels;  // of which part each is
+};
+
 struct Target {
   const char *name, *help;
-  double entropy;     // in nats
-  double log_z;       // log of the integral of exp(log_density); 0 for what has a sampler
-  double half_width;  // the square [-half_width, half_width]^2 holds all but a thousandth of it
+  double entropy = 0;     // in nats
+  double log_z = 0;       // log of the integral of exp(log_density); 0 for what has a sampler
+  double half_width = 0;  // the square [-half_width, half_width]^2 holds all but a thousandth of it
 
   // (n, 2). Null for energies.
-  Tensor (*sample)(Index n, const Random& random);
+  Tensor (*sample)(Index n, const Random& random) = nullptr;
   // log p(x), and -U(x) of an energy, of each of (n, 2): (n), in nats.
-  Tensor (*log_density)(const Tensor& x);
+  Tensor (*log_density)(const Tensor& x) = nullptr;
   // U(x) with its gradient, (n, 2) -> (n). Null for what has a sampler.
-  Var (*energy)(const Var& x);
+  Var (*energy)(const Var& x) = nullptr;
+
+  // What is made of equally likely parts has so many, with labels 0 ... labels - 1; 0: it is one
+  // whole. Given which, the entropy is another: the mean of the parts'.
+  int labels = 0;
+  double entropy_given_label = 0;
+  TargetSample (*sample_with_labels)(Index n, const Random& random) = nullptr;  // the same points
+  Tensor (*log_density_given_label)(const Tensor& x, const std::vector<int>& labels) = nullptr;
 };
 
 const Table<Target>& targets();

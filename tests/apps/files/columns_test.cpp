@@ -1,4 +1,4 @@
-#include "backflow/apps/snf/columns.h"
+#include "backflow/apps/files/columns.h"
 
 #include <gtest/gtest.h>
 
