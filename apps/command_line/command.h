@@ -34,10 +34,12 @@ class Command {
 
   CLI::App* operator->() const { return app_; }
 
+  template <class Value>
+  void positional(const char* name, const char* type, Value& value, const char* help) {
+    app_->add_option(name, value, help)->type_name(type)->required();
+  }
   void experiment(std::string& name) {
-    app_->add_option("experiment", name, "one that 'snf list' shows")
-        ->type_name("EXPERIMENT")
-        ->required();
+    positional("experiment", "EXPERIMENT", name, "one that 'snf list' shows");
   }
 
   void path(const char* flag, const char* type, std::filesystem::path& value, const char* help,
@@ -47,16 +49,16 @@ class Command {
                           : option->description(with_default(help, when_left_out));
   }
 
-  void picture(std::filesystem::path& file) {
-    app_->add_option_function<std::string>(
-            "--out",
-            [&file](const std::string& text) {
-              file = text;
-              require_png(file);
-            },
-            "the PNG: a name that ends in .png, or in no extension")
-        ->type_name("FILE")
-        ->required();
+  void picture(std::filesystem::path& file, const std::string& when_left_out = "") {
+    const std::string help = "the PNG: a name that ends in .png, or in no extension";
+    CLI::Option* option = app_->add_option_function<std::string>(
+        "--out",
+        [&file](const std::string& text) {
+          file = text;
+          require_png(file);
+        },
+        when_left_out.empty() ? help : with_default(help, when_left_out));
+    option->type_name("FILE")->required(when_left_out.empty());
   }
 
   template <class Number>

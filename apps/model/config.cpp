@@ -74,13 +74,7 @@ const Meanings& meanings() {
 void set_field(Config& config, const std::string& key, const std::string& value) {
   if (key == "experiment")
     fail(key, "cannot be set; name another experiment in place of '", config.experiment, "'");
-  bool known = false;
-  Config::visit(config, [&]<class T>(const char* name, T& field, const char*) {
-    if (key != name) return;
-    known = true;
-    field = parse_field<T>(key, value);
-  });
-  if (!known) fail_unknown_key(key);
+  if (!assign_field(config, key, value)) fail_unknown_key(key);
 }
 
 void validate(const Config& c) {

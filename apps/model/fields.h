@@ -50,6 +50,18 @@ T parse_field(const std::string& key, const std::string& text) {
   }
 }
 
+// Sets a field from text, as parse_field() reads it; false if there is none of that key.
+template <class Configuration>
+bool assign_field(Configuration& config, const std::string& key, const std::string& text) {
+  bool known = false;
+  Configuration::visit(config, [&]<class T>(const char* name, T& field, const char*) {
+    if (key != name) return;
+    known = true;
+    field = parse_field<T>(key, text);
+  });
+  return known;
+}
+
 // As JSON has it; empty if there is no such field.
 template <class Configuration>
 std::string field_as_text(const Configuration& config, const std::string& key) {

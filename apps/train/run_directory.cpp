@@ -37,8 +37,8 @@ fs::path RunDirectory::samples(Index epoch) const {
 // One of our files in the making, that an interrupted write left behind: "last.safetensors.tmp".
 static bool is_leftover(const fs::path& file) {
   static const std::set<std::string> ours{
-      "config.json",        "metrics.csv", "last.safetensors", "best.safetensors",
-      "reconstruction.png", "curve.png",   "elapsed.json"};
+      "config.json", "metrics.csv", "last.safetensors", "best.safetensors", "reconstruction.png",
+      "curve.png",   "density.png", "grid.png",         "elapsed.json"};
   const std::string name = file.stem();
   return file.extension().string().starts_with(".tmp") &&
          (ours.contains(name) || name.starts_with("epoch_") || name.starts_with("layer_"));

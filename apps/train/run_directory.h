@@ -8,6 +8,8 @@
 //   reconstruction.png              input, inverse, difference
 //   filters/layer_NN.png            kernels of self-normalizing convolutions
 //   curve.png                       NLL against epochs
+//   density.png                     in the plane: the learned density beside the true one
+//   grid.png                        in the plane: where the grid of the base goes
 //   elapsed.json                    time that the unfinished epoch has taken so far
 //   lock                            while a process trains here; locked, its number is in it
 #pragma once
@@ -33,6 +35,8 @@ struct RunDirectory {
   std::filesystem::path reconstruction() const { return root / "reconstruction.png"; }
   std::filesystem::path filters() const { return root / "filters"; }
   std::filesystem::path curve() const { return root / "curve.png"; }
+  std::filesystem::path density() const { return root / "density.png"; }
+  std::filesystem::path grid() const { return root / "grid.png"; }
   std::filesystem::path elapsed() const { return root / "elapsed.json"; }
   std::filesystem::path lock() const { return root / "lock"; }
 

@@ -4,14 +4,16 @@
 
 #include <string>
 
-#include "backflow/engine/real.h"
+#include "backflow/apps/model/fields.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
 struct ZooConfig {
-  std::string flow;     // a row of zoo_flows()
-  std::string target;   // a row of targets(); empty: the table `data`
-  std::string data;     // a CSV file; empty: a target
+  std::string flow;    // a row of zoo_flows()
+  std::string target;  // a row of targets(); empty: the table `data`
+  std::string data;    // a CSV file; empty: a target
+  // Where the file of data is to train with alone: those to choose the best by, and to report.
+  std::string validation, test;
   std::string context;  // what the density is conditioned on: "label", or columns; empty: nothing
   Index layers = 8;
   Index width = 64;
@@ -28,6 +30,9 @@ struct ZooConfig {
     f("flow", self.flow, "the flow's name");
     f("target", self.target, "the density in the plane that it learns; empty: a table");
     f("data", self.data, "the CSV file that it learns; empty: a target");
+    f("validation", self.validation,
+      "the CSV file to choose the best by; empty: a part of the data");
+    f("test", self.test, "the CSV file to report; empty: a part of the data");
     f("context", self.context, "what the density is conditioned on; empty: nothing");
     f("layers", self.layers, "layers of the flow, or blocks");
     f("width", self.width, "units in each hidden layer of its networks; 0: it has none");

@@ -14,6 +14,7 @@ TEST(Purposes, KeepTheirNumbers) {
   EXPECT_EQ(number(purposes::sampling), 3);
   EXPECT_EQ(number(Purpose::testing), 4);
   EXPECT_EQ(number(purposes::augmentation), 5);
+  EXPECT_EQ(number(purposes::targets), 6);
 }
 
 }  // namespace
