@@ -46,17 +46,20 @@ ZooModel made(const ZooConfig& config, const ZooSite& site, const Random& random
 }
 
 // Its fast direction is from noise to data, which is what an energy needs. To learn from data it is
-// turned around as well, and takes its slow one.
+// turned around as well, and takes its slow one. There ReLU loses no modes, and learns faster.
 ZooModel made_iaf(const ZooConfig& config, const ZooSite& site, const Random& random) {
   IafOptions options;
   options.layers = layers(config);
-  options.net = net(config, site, options.net.activation);
+  options.net = net(config, site, site.energy ? options.net.activation : relu);
   return with_normal_base(std::make_unique<Inverted>(iaf(site.dimensions, options, random)));
 }
 
+// With a gate, since the plain form is not onto: noise outside of its box is no sample.
 ZooModel made_block_naf(const ZooConfig& config, const ZooSite& site, const Random& random) {
-  const BlockNafOptions options{
-      .hidden = {config.width, config.width}, .context = site.context, .layers = layers(config)};
+  const BlockNafOptions options{.hidden = {config.width, config.width},
+                                .form = BlockNafForm::gated,
+                                .context = site.context,
+                                .layers = layers(config)};
   return with_normal_base(block_naf(site.dimensions, options, random));
 }
 
@@ -98,10 +101,8 @@ struct Numbers {
   Index warmup_steps = 0;
   double max_grad_norm = 5;
 };
-template <Numbers numbers>
-ZooConfig same_for_all(const std::string& target) {
+ZooConfig with(const Numbers& numbers) {
   ZooConfig config;
-  config.target = target;
   config.layers = numbers.layers;
   config.width = numbers.width;
   config.steps = numbers.steps;
@@ -109,6 +110,17 @@ ZooConfig same_for_all(const std::string& target) {
   config.warmup_steps = numbers.warmup_steps;
   config.max_grad_norm = numbers.max_grad_norm;
   return config;
+}
+
+bool is_energy(const std::string& target) { return !target.empty() && targets()[target].energy; }
+
+template <Numbers for_all>
+ZooConfig same_for_all(const std::string&) {
+  return with(for_all);
+}
+template <Numbers for_data, Numbers for_energies>
+ZooConfig by_kind(const std::string& target) {
+  return with(is_energy(target) ? for_energies : for_data);
 }
 
 // ---- Reasons ------------------------------------------------------------------------------------
@@ -134,7 +146,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "formula",
                 .least_dimensions = 2,
                 .why_no_energy = learns_from_samples,
-                .defaults = same_for_all<Numbers{16, 64, 6000}>,
+                .defaults = same_for_all<Numbers{16, 32, 12000}>,
                 .make = made<NiceOptions, nice>},
                {.name = "real_nvp",
                 .help = "couplings that stretch and add",
@@ -143,7 +155,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "formula",
                 .least_dimensions = 2,
                 .why_no_energy = learns_from_samples,
-                .defaults = same_for_all<Numbers{12, 64, 8000}>,
+                .defaults = same_for_all<Numbers{16, 32, 12000}>,
                 .make = made<RealNvpOptions, real_nvp>},
                {.name = "flowpp",
                 .help = "couplings by mixtures of logistics",
@@ -177,14 +189,14 @@ const Table<ZooFlow>& zoo_flows() {
                 .fast = "density",
                 .inverse = "by coordinates",
                 .why_no_energy = slow_samples,
-                .defaults = same_for_all<Numbers{12, 64, 8000}>,
+                .defaults = same_for_all<Numbers{16, 32, 12000}>,
                 .make = made<MafOptions, maf>},
                {.name = "iaf",
                 .help = "MAF turned around",
                 .paper = "Kingma et al. 2016",
                 .fast = "samples",
                 .inverse = "by coordinates",
-                .defaults = same_for_all<Numbers{8, 32, 5000}>,
+                .defaults = by_kind<Numbers{12, 32, 8000, 3e-3, 200, 1}, Numbers{8, 32, 5000}>,
                 .make = made_iaf},
                {.name = "naf",
                 .help = "sums of sigmoids, each given those before",
@@ -208,7 +220,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .fast = "density",
                 .inverse = "by coordinates, a root each",
                 .why_no_energy = slow_samples,
-                .defaults = same_for_all<Numbers{1, 50, 6000, 3e-2}>,
+                .defaults = same_for_all<Numbers{1, 50, 12000, 3e-2}>,
                 .make = made_block_naf},
                {.name = "planar",
                 .help = "bends across planes",
@@ -280,7 +292,7 @@ void validate(const ZooConfig& config) {
     fail("target", "expected a target or a table of data, got ",
          config.target.empty() ? "neither" : "both");
   if (config.target.empty() && flow.why_no_table) fail("data", flow.name, ": ", flow.why_no_table);
-  if (!config.target.empty() && targets()[config.target].energy && flow.why_no_energy)
+  if (is_energy(config.target) && flow.why_no_energy)
     fail("target", flow.name, " does not learn ", config.target, ": ", flow.why_no_energy);
   if (!config.context.empty() && flow.why_no_context)
     fail("context", flow.name, " takes none: ", flow.why_no_context);
@@ -312,8 +324,7 @@ ZooModel make_zoo_model(const ZooConfig& config, Index dimensions, Index context
          flow.least_dimensions, " columns, got ", dimensions);
   if (context > 0 && flow.why_no_context)
     fail("context", flow.name, " takes none: ", flow.why_no_context);
-  const bool energy = !config.target.empty() && targets()[config.target].energy;
-  return flow.make(config, {dimensions, context, energy},
+  return flow.make(config, {dimensions, context, is_energy(config.target)},
                    Random(static_cast<std::uint64_t>(config.seed), purposes::initialization));
 }
 
