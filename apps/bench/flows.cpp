@@ -199,6 +199,16 @@ class Racer {
     density_.log_prob(x_, pass);
   }
 
+  // What other libraries have where log-determinants are estimated, from one draw.
+  void estimate() const {
+    const NoGrad no_grad;
+    Pass pass;
+    pass.mode = Mode::train;
+    pass.step_begun = true;
+    pass.noise = Random(4);
+    density_.objective(x_, pass);
+  }
+
   void draw() const { density_.sample(setting_.batch, Random(5)); }
 
   const Flow& flow() const { return *flow_; }
@@ -286,7 +296,7 @@ Time time(double seconds, const Work& work) {
 struct Row {
   std::string name;
   const Setting& setting;
-  Time step, density, samples, products;
+  Time step, density, samples, products, estimate;
   double product_flop = 0;
 };
 
@@ -295,10 +305,11 @@ Row measure(const Subject& subject, const Setting& setting, const std::string& n
   constexpr int first_steps = 50;
   Racer racer(subject, setting);
   for (int i = 0; i < first_steps; ++i) racer.train();
-  Row row{name, setting, {}, {}, {}, {}};
+  Row row{name, setting, {}, {}, {}, {}, {}};
   row.density = time(seconds, [&] { racer.evaluate(); });
   row.samples = time(seconds, [&] { racer.draw(); });
   row.step = time(seconds, [&] { racer.train(); });
+  if (!racer.flow().exact_in_training()) row.estimate = time(seconds, [&] { racer.estimate(); });
   if (!subject.has_products) return row;
   const Products products(racer.flow(), setting.batch);
   row.products = time(seconds, [&] { products.run(); });
@@ -328,6 +339,7 @@ Json as_json(const Row& row) {
     json["products"] = as_json(row.products);
     json["product_gflop"] = row.product_flop / 1e9;
   }
+  if (row.estimate.ms > 0) json["density_estimate"] = as_json(row.estimate);
   return json;
 }
 
@@ -359,6 +371,9 @@ void print(const Row& row) {
   std::printf("%-37s", row.name.c_str());
   for (const Time& time : {row.step, row.density, row.samples, row.products})
     if (time.ms > 0) std::printf("%10.3f (%7.3f)", time.ms, time.cpu_ms);
+  if (row.estimate.ms > 0)
+    std::printf("%10.3f (%7.3f) for a density by one estimate", row.estimate.ms,
+                row.estimate.cpu_ms);
   std::printf("\n");
   std::fflush(stdout);
 }

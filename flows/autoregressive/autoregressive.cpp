@@ -46,11 +46,16 @@ Tensor Autoregressive::inverse(const Tensor& z, Pass& pass) const {
 }
 
 // In each evaluation of the network the coordinates that are not known yet are 0: nothing that is
-// used depends on them.
+// used depends on them. Where no gradient is wanted the network need not be evaluated as a whole
+// for each of them.
 Out Autoregressive::inverse_recorded(const Var& z, Pass& pass) const {
   const Index D = std::ssize(made_.order());
   if (z.rank() != 2 || z.size(1) != D)
     fail("autoregressive", "a batch (B, ", D, ") expected, the shape is ", z.shape());
+  if (!grad_enabled()) {
+    const Tensor x = inverse(z.value(), pass);
+    return {x, -forward(x, pass).logdet};
+  }
   const Shape column{z.size(0), 1};
   std::vector<Var> x(static_cast<std::size_t>(D), Tensor::zeros(column));
   Var logdet = Tensor::zeros(column);

@@ -1,6 +1,5 @@
 #include "backflow/flows/conditioners/fully_connected.h"
 
-#include "backflow/ops/matmul.h"
 #include "backflow/ops/pointwise.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -33,16 +32,24 @@ FullyConnected::FullyConnected(Index in, Index out, const Initializer& initial,
                                const Random& random)
     : FullyConnected(initial_values(in, out, initial, random)) {}
 
-Var FullyConnected::apply(const Var& x, const Var& weight) const {
-  if (x.rank() != 2 || x.size(1) != in())
-    fail("fully_connected", "a batch (B, ", in(), ") expected, the input's shape is ", x.shape());
-  return matmul(x, transposed(weight)) + bias_;
+void FullyConnected::check_batch(const Shape& x) const {
+  if (x.rank() != 2 || x[1] != in())
+    fail("fully_connected", "a batch (B, ", in(), ") expected, the input's shape is ", x);
 }
 
-Var FullyConnected::operator()(const Var& x) const { return apply(x, weight_); }
+Var FullyConnected::operator()(const Var& x) const {
+  check_batch(x.shape());
+  return fully_connected(x, weight_, bias_);
+}
 
 Var FullyConnected::operator()(const Var& x, const Tensor& mask) const {
-  return apply(x, weight_ * Var(mask));
+  check_batch(x.shape());
+  return fully_connected(x, weight_ * Var(mask), bias_);
+}
+
+Var FullyConnected::operator()(const Var& x, const Staircase& staircase) const {
+  check_batch(x.shape());
+  return fully_connected(x, weight_, bias_, staircase);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -3,6 +3,7 @@
 
 #include "backflow/engine/module.h"
 #include "backflow/flows/conditioners/initializers.h"
+#include "backflow/ops/fully_connected.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -18,6 +19,8 @@ class FullyConnected : public Module {
   // With W times a mask of zeros and ones, element by element. Where the mask is 0, W has no
   // effect and the gradient 0.
   Var operator()(const Var& x, const Tensor& mask) const;
+  // The same with inputs and outputs in the orders of the staircase, which its mask is sorted by.
+  Var operator()(const Var& x, const Staircase& staircase) const;
   Parameter& weight() { return weight_; }
   Parameter& bias() { return bias_; }
   const Parameter& weight() const { return weight_; }
@@ -27,7 +30,7 @@ class FullyConnected : public Module {
 
  private:
   explicit FullyConnected(std::array<Tensor, 2> initial);
-  Var apply(const Var& x, const Var& weight) const;
+  void check_batch(const Shape& x) const;
 
   Parameter &weight_, &bias_;
 };

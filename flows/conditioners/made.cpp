@@ -54,9 +54,13 @@ std::vector<Tensor> masks_of(const Degrees& degrees) {
     const std::vector<Index>&from = degrees[layer - 1], &to = degrees[layer];
     Tensor mask = Tensor::empty({std::ssize(to), std::ssize(from)});
     Real* at = mask.mutable_data();
+    bool is_full = true;
     for (Index unit : to)
-      for (Index input : from) *at++ = input <= unit ? 1 : 0;
-    masks.push_back(mask);
+      for (Index input : from) {
+        *at++ = input <= unit ? 1 : 0;
+        is_full = is_full && input <= unit;
+      }
+    masks.push_back(is_full ? Tensor() : mask);
   }
   return masks;
 }
@@ -72,10 +76,44 @@ Made::Made(Degrees degrees, const std::vector<Index>& order, Index K, const Net&
     : Mlp(std::ssize(order), std::ssize(order) * K, net, random, masks_of(degrees)),
       order_(order),
       K_(K),
-      degrees_(std::move(degrees)) {}
+      degrees_(std::move(degrees)) {
+  make_staircases();
+}
+
+// Hidden units are ordered by degree, and so handed from layer to layer. Inputs and outputs stay as
+// they are: in an order of coordinates that ascends or descends their steps follow one another.
+void Made::make_staircases() {
+  if (context() > 0) return;
+  const auto ordered = [&](std::size_t layer) {
+    std::vector<Index> units(degrees_[layer].size());
+    std::iota(units.begin(), units.end(), Index{0});
+    if (layer > 0 && layer + 1 < degrees_.size())
+      std::stable_sort(units.begin(), units.end(),
+                       [&](Index a, Index b) { return degrees_[layer][a] < degrees_[layer][b]; });
+    return units;
+  };
+  double all = 0, read = 0;
+  for (std::size_t layer = 0; layer < masks_.size(); ++layer) {
+    const Shape shape{std::ssize(degrees_[layer + 1]), std::ssize(degrees_[layer])};
+    const Tensor mask = masks_[layer].defined() ? masks_[layer] : Tensor::full(shape, 1);
+    staircases_.emplace_back(mask, ordered(layer + 1), ordered(layer));
+    all += static_cast<double>(shape.size());
+    read += staircases_.back().area() * static_cast<double>(shape.size());
+  }
+  if (read > 0.85 * all) staircases_.clear();
+}
+
+Var Made::through_staircases(const Var& x, const Pass& pass) const {
+  Var h = layers_.front()(x, staircases_[0]);
+  check_context("made", context(), pass, x.size(0));
+  std::size_t i = 1;
+  for (auto at = std::next(layers_.begin()); at != layers_.end(); ++at, ++i)
+    h = (*at)(activation_(h), staircases_[i]);
+  return h;
+}
 
 Var Made::operator()(const Var& x, const Pass& pass) const {
-  const Var p = Mlp::operator()(x, pass);
+  const Var p = staircases_.empty() ? Mlp::operator()(x, pass) : through_staircases(x, pass);
   return reshape(p, Shape{x.size(0), std::ssize(order_), K_});
 }
 

@@ -8,7 +8,8 @@
 //   hidden unit                                0 ... D: it depends on that many coordinates
 //   output for the coordinate at place t       t: it depends on those before it
 //
-// The weights between others are multiplied by 0.
+// The weights between others are multiplied by 0. Of large networks, whose weights are half zeros
+// so, most of these are left out of the products.
 #pragma once
 
 #include "backflow/flows/conditioners/mlp.h"
@@ -41,10 +42,14 @@ class Made : public Mlp {
   Made(Degrees degrees, const std::vector<Index>& order, Index K, const Net& net,
        const Random& random);
 
+  void make_staircases();
+  Var through_staircases(const Var& x, const Pass& pass) const;
+
   class Filling;
   std::vector<Index> order_;
   Index K_;
   Degrees degrees_;
+  std::vector<Staircase> staircases_;  // of each layer; none where they would not pay
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

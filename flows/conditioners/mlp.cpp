@@ -36,7 +36,7 @@ void Mlp::start_at(const Tensor& bias, Start start) {
 
 Var Mlp::operator()(const Var& x, const Pass& pass) const {
   const auto layer = [this](std::size_t i, const FullyConnected& at, const Var& in) {
-    return masks_.empty() ? at(in) : at(in, masks_[i]);
+    return masks_.empty() || !masks_[i].defined() ? at(in) : at(in, masks_[i]);
   };
   const auto of_context = [&](const Parameter& weight) {
     return matmul(pass.context, transposed(weight.var()));

@@ -46,7 +46,8 @@ class Mlp : public Module {
   void start_at(const Tensor& bias, Start start = Start::constant);
 
  protected:
-  // Weights are multiplied by masks of their shapes, one per layer; none: all ones.
+  // Weights are multiplied by masks of their shapes, one per layer; none, or an undefined one: all
+  // ones.
   Mlp(Index in, Index out, const Net& net, const Random& random, std::vector<Tensor> masks);
 
   std::list<FullyConnected> layers_;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
+#include "backflow/engine/parallel.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
@@ -70,16 +72,74 @@ Var series_logdet(const LipschitzNet& net, const Linearized& at, const Probe& pr
   return logdet;
 }
 
+namespace {
+
+Tensor rows_of(const Tensor& x, const std::vector<Index>& rows) {
+  const Index width = x.size(1);
+  Tensor y = Tensor::empty({std::ssize(rows), width});
+  Real* to = y.mutable_data();
+  for (const Index row : rows) to = std::copy_n(x.data() + row * width, width, to);
+  return y;
+}
+
+// The examples whose series goes on, and their tangents. Most series are short, and the longest of
+// a large batch is long: so examples are left out once a quarter of those at hand has ended.
+class Remaining {
+ public:
+  Remaining(const Linearized& at, const Tensor& v) : at_(at), tangent_(v), examples_(v.size(0)) {
+    std::iota(examples_.begin(), examples_.end(), Index{0});
+  }
+
+  void leave_out_ended(const Tensor& c) {
+    std::vector<Index> kept, examples;
+    for (Index i = 0; i < std::ssize(examples_); ++i)
+      if (c[examples_[i]] != 0) kept.push_back(i), examples.push_back(examples_[i]);
+    if (4 * kept.size() > 3 * examples_.size()) return;
+    tangent_ = rows_of(tangent_, kept);
+    for (Var& slope : at_.slopes)
+      if (slope.value().defined()) slope = rows_of(slope.value(), kept);
+    examples_ = std::move(examples);
+  }
+  void step(const LipschitzNet& net) { tangent_ = -net.jvp(at_, tangent_).value(); }
+
+  // body(example, its tangent)
+  template <class Body>
+  void for_each(const Body& body) const {
+    const Real* tangent = tangent_.data();
+    for (const Index example : examples_) {
+      body(example, tangent);
+      tangent += tangent_.size(1);
+    }
+  }
+
+ private:
+  Linearized at_;
+  Tensor tangent_;
+  std::vector<Index> examples_;
+};
+
+}  // namespace
+
 NeumannSeries neumann_series(const LipschitzNet& net, const Linearized& at, const Probe& probe) {
   const NoGrad no_grad;
-  Tensor tangent = probe.v, u = probe.v, logdet = Tensor::zeros({at.value.size(0)});
+  const Index B = probe.v.size(0), D = probe.v.size(1);
+  NeumannSeries series{Tensor::zeros({B}), Tensor::empty(probe.v.shape())};
+  std::copy_n(probe.v.data(), B * D, series.u.mutable_data());
+  Remaining remaining(at, probe.v);
   for (std::size_t k = 1; k <= probe.c.size(); ++k) {
-    tangent = -net.jvp(at, tangent).value();  // (-J)^k v
     const Tensor& c = probe.c[k - 1];
-    logdet = logdet - c * dot(probe.v, tangent).value() * (Real(1) / static_cast<Real>(k));
-    u = u + c.reshape({c.size(), 1}) * tangent;
+    remaining.leave_out_ended(c);
+    remaining.step(net);  // (-J)^k v
+    remaining.for_each([&, v = probe.v.data(), u = series.u.mutable_data(),
+                        logdet = series.logdet.mutable_data()](Index b, const Real* tangent) {
+      if (c[b] == 0) return;
+      const double product =
+          sum_in_lanes(D, [=](Index i) { return v[b * D + i] * tangent[i]; }) / double(k);
+      logdet[b] -= c[b] * static_cast<Real>(product);
+      for (Index i = 0; i < D; ++i) u[b * D + i] += c[b] * tangent[i];
+    });
   }
-  return {logdet, u};
+  return series;
 }
 
 // The gradient of log det(I + J) is that of
