@@ -288,10 +288,16 @@ TableOptions options_of(const ZooConfig& config) {
   return options;
 }
 
+bool is_estimated(const ZooFlow& flow, Index dimensions) {
+  return flow.estimated_beyond > 0 && dimensions > flow.estimated_beyond;
+}
+
 class TableData : public ZooData {
  public:
   explicit TableData(const ZooConfig& config)
-      : config_(config), splits_(load_table(options_of(config))) {}
+      : config_(config),
+        splits_(load_table(options_of(config))),
+        estimated_(is_estimated(zoo_flows()[config.flow], dimensions())) {}
 
   Index dimensions() const override { return splits_.columns.dimensions(); }
   Index contexts() const override { return splits_.columns.contexts(); }
@@ -320,6 +326,9 @@ class TableData : public ZooData {
     if (dimensions() < 2) return {};
     return slice(slice(splits_.test.x, 1, 0, 2), 0, 0, std::min(n, splits_.test.x.size(0)));
   }
+  std::string nll_name() const override {
+    return estimated_ ? "unbiased estimate of the NLL" : "NLL";
+  }
   std::string examples_name() const override { return "held-out rows"; }
   const TableColumns* columns() const override { return &splits_.columns; }
   std::array<std::uint32_t, 3> checksums() const override {
@@ -337,6 +346,7 @@ class TableData : public ZooData {
 
   const ZooConfig config_;
   const TableSplits splits_;
+  const bool estimated_;
   mutable std::vector<std::uint32_t> order_;  // of the rows, in the pass over them
   mutable Index pass_ = -1;
 };

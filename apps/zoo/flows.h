@@ -39,6 +39,7 @@ struct ZooFlow {
   Reason why_no_table = nullptr;    // it does not learn tables of real numbers
   bool of_integers = false;         // it learns multiples of zoo_grid_step
   bool has_networks = true;         // of config.width
+  Index estimated_beyond = 0;       // so many dimensions its log q is but estimated; 0: never
   ZooConfig (*defaults)(const std::string& target);
   ZooModel (*make)(const ZooConfig& config, const ZooSite& site, const Random& random);
 };

@@ -4,6 +4,7 @@
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/pictures/curve.h"
+#include "backflow/apps/zoo/flows.h"
 #include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -22,7 +23,7 @@ void ZooPictures::save_map(const std::filesystem::path& png) const {
 }
 
 void ZooPictures::save_bent_grid(const std::filesystem::path& png) const {
-  if (!in_the_plane(data) || data.contexts() > 0) return;
+  if (!in_the_plane(data) || data.contexts() > 0 || zoo_flows()[config.flow].of_integers) return;
   const auto inverse = [&](const Tensor& z) { return density.inverse(z).x; };
   save_grid(png, {data.half_width(), title_of(*this)}, inverse, data.learned(density));
 }

@@ -367,19 +367,19 @@ const Table<Target>& targets() {
   static const Table<Target> table(
       "target",
       {of_parts<2, density_of_moon, draw_moons>(
-           "moons", "two half circles, one in the other's bend", 2.3938792, 0, 4),
+           "moons", "two half circles, one in the other's bend", 2.3938792, 1.7025701, 4),
        of_parts<8, density_of_one_of_eight, draw_eight>(
-           "8gaussians", "eight normal distributions on a circle", 2.8318804, 0, 4.5),
+           "8gaussians", "eight normal distributions on a circle", 2.8318804, 0.7587376, 4.5),
        of_parts<2, density_of_spiral, draw_spirals>(
-           "2spirals", "two arms that wind around the middle", 2.6454503, 0, 4),
+           "2spirals", "two arms that wind around the middle", 2.6454503, 1.9536599, 4),
        of_parts<2, density_of_half_board, draw_checkerboard>(
            "checkerboard", "eight squares, uniform: log 32", std::log(32.0), std::log(16.0), 4),
        of_parts<4, density_of_ring, draw_rings>("rings", "four thin circles around one centre",
-                                                2.6231828, 0, 4),
+                                                2.6231828, 1.2368947, 4),
        of_parts<2, density_of_one_of_two, draw_two_circles>(
-           "circles", "two circles around one centre", 3.2681357, 0, 4.5),
+           "circles", "two circles around one centre", 3.2681357, 2.5776202, 4.5),
        of_parts<5, density_of_pinwheel_arm, draw_pinwheel>(
-           "pinwheel", "five arms that turn the more the farther out", 2.317788, 0, 4.5),
+           "pinwheel", "five arms that turn the more the farther out", 2.317788, 0.7148148, 4.5),
        {.name = "swissroll",
         .help = "a spiral, the denser the nearer to the middle",
         .entropy = 2.669646,

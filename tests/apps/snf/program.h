@@ -83,7 +83,9 @@ inline std::string without_warnings(std::string text) {
 
 class Snf {
  public:
-  Snf() {
+  // `name` is that of the program, with which what it complains about begins.
+  explicit Snf(std::string program = SNF_PROGRAM, std::string name = "snf")
+      : program_(std::move(program)), name_(std::move(name)) {
     std::filesystem::create_directories(dir_ / "data/mnist");
     write_images("data/mnist", 6);
   }
@@ -102,9 +104,10 @@ class Snf {
 
   Finished operator()(const std::string& arguments, const Conditions& conditions = {}) const {
     Words words = split(arguments);
-    words.insert(words.begin(), SNF_PROGRAM);
+    words.insert(words.begin(), program_);
     return run(words, conditions);
   }
+  const std::string& name() const { return name_; }
   Finished run(Words words, const Conditions& conditions = {}) const;
 
   // Every file and directory: when it was changed, and what is in it.
@@ -132,6 +135,7 @@ class Snf {
     return bytes;
   }
 
+  std::string program_, name_;
   Scratch dir_;
 };
 
@@ -188,7 +192,7 @@ inline void expect_refused(const Snf& snf, const std::string& arguments, const W
   const Finished run = snf(arguments);
   EXPECT_EQ(run.code, 2);
   EXPECT_EQ(run.out, "");
-  EXPECT_TRUE(run.err.starts_with("snf: ")) << run.err;
+  EXPECT_TRUE(run.err.starts_with(snf.name() + ": ")) << run.err;
   EXPECT_EQ(run.err.find('\n') + 1, run.err.size()) << run.err;
   expect_words(run.err, words);
   EXPECT_TRUE(snf.snapshot() == before) << "files have changed";

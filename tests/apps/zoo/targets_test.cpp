@@ -68,6 +68,48 @@ TEST_P(EachDensity, DrawsWhatItIs) {
   EXPECT_NEAR(mean, target.entropy, 4 * deviation / std::sqrt(n) + 1e-5);
 }
 
+// Each part is a density of its own, and all together are the target.
+TEST_P(EachDensity, IsTheMeanOfItsParts) {
+  const Target& target = GetParam();
+  if (target.labels == 0) return;
+  const Index n = 80;
+  const double half = target.half_width + 1, cell = std::pow(2 * half / n, 2);
+  const Tensor x = grid(n, half), log_p = target.log_density(x);
+  std::vector<double> means(static_cast<std::size_t>(x.size(0)));
+  double entropy = 0;
+  for (int label = 0; label < target.labels; ++label) {
+    const std::vector<int> labels(static_cast<std::size_t>(x.size(0)), label);
+    const Tensor log_part = target.log_density_given_label(x, labels);
+    double mass = 0;
+    for (Index i = 0; i < log_part.size(); ++i) {
+      const double p = std::exp(log_part[i]) / target.labels;
+      means[static_cast<std::size_t>(i)] += p;
+      mass += p * cell * target.labels;
+      if (p > 0) entropy -= p * cell * log_part[i];
+    }
+    EXPECT_NEAR(mass, 1, 5e-3) << "label " << label;
+  }
+  for (Index i = 0; i < log_p.size(); ++i)
+    ASSERT_NEAR(means[static_cast<std::size_t>(i)], std::exp(log_p[i]), 1e-6);
+  EXPECT_NEAR(entropy, target.entropy_given_label, 0.015);
+}
+
+TEST_P(EachDensity, DrawsWhatEachLabelSays) {
+  const Target& target = GetParam();
+  if (target.labels == 0) return;
+  const Index n = 2'000;
+  const TargetSample sample = target.sample_with_labels(n, Random(7));
+  EXPECT_EQ(sample.x.values(), target.sample(n, Random(7)).values());
+  double sum = 0, squares = 0;
+  for (Real log_p : target.log_density_given_label(sample.x, sample.labels).values()) {
+    ASSERT_TRUE(std::isfinite(log_p));
+    sum -= log_p;
+    squares += log_p * log_p;
+  }
+  const double mean = sum / n, deviation = std::sqrt(std::max(0.0, squares / n - mean * mean));
+  EXPECT_NEAR(mean, target.entropy_given_label, 4 * deviation / std::sqrt(n) + 1e-5);
+}
+
 TEST_P(EachEnergy, HasItsGradient) {
   const Target& target = GetParam();
   const auto energy = [&](const std::vector<Var>& in) { return std::vector{target.energy(in[0])}; };
