@@ -318,7 +318,7 @@ class TableData : public ZooData {
   std::string description() const override;
   Tensor points(Index n) const override {
     if (dimensions() < 2) return {};
-    return slice(slice(splits_.test.x, 1, 0, 2), 0, 0, std::min(n, splits_.test.x.size(0)));
+    return slice(splits_.test.x, 0, 0, std::min(n, splits_.test.x.size(0)));
   }
   std::string examples_name() const override { return "held-out rows"; }
   const TableColumns* columns() const override { return &splits_.columns; }

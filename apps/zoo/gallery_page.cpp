@@ -68,8 +68,8 @@ void write_key(Page& page, int left, int top) {
   page.place(heat_map(bar, 1), left, top + 36);
   int y = top + 92;
   for (const char* line :
-       {"KL: the mean of log p - log q over", "20,000 samples of the target,",
-        "in nats, beside its standard error", "Images: samples after ten epochs"}) {
+       {"KL: how far apart the two are, in nats,", "by 20,000 samples of the true density;",
+        "of u1 to u4, by the flow's own.", "s: seconds of training"}) {
     page.write(line, left, y, Align::left, 14, Weight::light);
     y += 32;
   }

@@ -4,7 +4,7 @@
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/pictures/curve.h"
-#include "backflow/ops/shape.h"
+#include "backflow/apps/zoo/flows.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -22,7 +22,7 @@ void ZooPictures::save_map(const std::filesystem::path& png) const {
 }
 
 void ZooPictures::save_bent_grid(const std::filesystem::path& png) const {
-  if (!in_the_plane(data) || data.contexts() > 0) return;
+  if (!in_the_plane(data) || data.contexts() > 0 || zoo_flows()[config.flow].of_integers) return;
   const auto inverse = [&](const Tensor& z) { return density.inverse(z).x; };
   save_grid(png, {data.half_width(), title_of(*this)}, inverse, data.learned(density));
 }
@@ -35,8 +35,7 @@ void ZooPictures::save_samples(Index epoch) const {
   const Tensor context = data.draw_contexts(count, random.stream(1));
   if (context.defined()) pass.context = Var(context);
   const Tensor x = density.sample(count, random.stream(0), 1, pass);
-  save_points(run.samples(epoch), {data.half_width(), title_of(*this)}, slice(x, 1, 0, 2),
-              data.points(count));
+  save_points(run.samples(epoch), {data.half_width(), title_of(*this)}, x, data.points(count));
 }
 
 void ZooPictures::save_curve(const MetricsTable& metrics, const TrainingPlan& plan) const {
