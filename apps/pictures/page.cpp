@@ -58,7 +58,7 @@ std::string Page::script() const {
                : words.align == Align::centre ? " centre"
                                               : " right")
            << " font 'Sans" << (words.weight == Weight::bold ? ":Bold" : "") << ',' << words.size
-           << (words.weight == Weight::light ? "' textcolor '#808080'\n" : "'\n");
+           << (words.weight == Weight::light ? "' textcolor '#686868'\n" : "'\n");
   }
   script << "plot [0:1] [0:1] NaN\n";
   return script.str();

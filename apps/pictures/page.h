@@ -10,7 +10,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 enum class Align { left, centre, right };
-enum class Weight { light, regular, bold };  // light: half the ink
+enum class Weight { light, regular, bold };  // light: with less ink
 
 // Places are in pixels from the page's left upper corner.
 class Page {

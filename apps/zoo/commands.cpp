@@ -9,7 +9,6 @@
 #include "backflow/apps/zoo/figures.h"
 #include "backflow/apps/zoo/report.h"
 #include "backflow/apps/zoo/targets.h"
-#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -58,7 +57,7 @@ void sample_zoo(const ZooSampleOptions& options) {
     fail(options.run.string(), "samples of one column make no picture; --csv prints them");
   const auto out = options.out.empty() ? options.run / "samples.png" : options.out;
   const double half_width = columns ? 4 : targets()[run.config().target].half_width;
-  save_points(out, {half_width, run.name()}, slice(drawn.x, 1, 0, 2));
+  save_points(out, {half_width, run.name()}, drawn.x);
   std::printf("%s: %lld samples of %s\n", printable(out.string()).c_str(), number(options.count),
               run.name().c_str());
 }

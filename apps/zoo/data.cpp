@@ -324,7 +324,7 @@ class TableData : public ZooData {
   std::string description() const override;
   Tensor points(Index n) const override {
     if (dimensions() < 2) return {};
-    return slice(slice(splits_.test.x, 1, 0, 2), 0, 0, std::min(n, splits_.test.x.size(0)));
+    return slice(splits_.test.x, 0, 0, std::min(n, splits_.test.x.size(0)));
   }
   std::string nll_name() const override {
     return estimated_ ? "unbiased estimate of the NLL" : "NLL";

@@ -4,10 +4,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "backflow/apps/files/text.h"
 #include "backflow/apps/pictures/colours.h"
 #include "backflow/apps/pictures/page.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -24,17 +26,26 @@ struct FigurePanel {
   std::string words;
 };
 
+// So large that the words are no wider than so many pixels.
+int font_size(const std::string& words, int width, int largest) {
+  constexpr double pixels = 0.8;  // of a bold letter, on average, per unit of the font's size
+  const auto letters = static_cast<double>(std::max<std::size_t>(words.size(), 1));
+  return std::clamp(static_cast<int>(width / (pixels * letters)), 8, largest);
+}
+
+// Rows of `columns` panels.
 bool save_panels(const std::filesystem::path& png, const std::string& title,
-                 const std::vector<FigurePanel>& panels) {
-  const int count = static_cast<int>(std::ssize(panels));
-  Page page(2 * margin + count * panel_side + (count - 1) * gap, head + panel_side + foot);
-  page.write(title, margin, head / 2 + 2, Align::left, 16, Weight::bold);
-  int left = margin;
-  for (const FigurePanel& panel : panels) {
-    page.place(panel.picture, left, head);
-    page.write(panel.words, left + panel_side / 2, head + panel_side + foot / 2 - 2, Align::centre,
-               14);
-    left += panel_side + gap;
+                 const std::vector<FigurePanel>& panels, int columns = 2) {
+  const int count = static_cast<int>(std::ssize(panels)), in_row = std::min(columns, count);
+  const int rows = (count + in_row - 1) / in_row, width = in_row * (panel_side + gap) - gap;
+  Page page(2 * margin + width, head + rows * (panel_side + foot));
+  page.write(title, margin, head / 2 + 2, Align::left, font_size(title, width, 16), Weight::bold);
+  for (int i = 0; i < count; ++i) {
+    const int left = margin + i % in_row * (panel_side + gap);
+    const int top = head + i / in_row * (panel_side + foot);
+    page.place(panels[i].picture, left, top);
+    page.write(panels[i].words, left + panel_side / 2, top + panel_side + foot / 2 - 2,
+               Align::centre, 14);
   }
   return page.save(png);
 }
@@ -97,6 +108,8 @@ PlaneDensity density_of(const Target& target) {
   };
 }
 
+Window window_of(double half_width) { return Window::square(1.08 * half_width); }
+
 Picture heat_map(const Tensor& density, double brightest) {
   const double scale = brightest > 0 ? 1 / brightest : 0;
   return in_magma(pointwise(density, [=](Real p) {
@@ -118,7 +131,7 @@ double brightest_of(const Tensor& density) {
 
 bool save_density(const std::filesystem::path& png, const FigureFrame& frame,
                   const PlaneDensity& learned, const PlaneDensity& truth) {
-  const Window window = Window::square(frame.half_width);
+  const Window window = window_of(frame.half_width);
   const Tensor ours = density_on_panel(learned, window);
   if (!truth)
     return save_panels(png, frame.title, {{heat_map(ours, brightest_of(ours)), "learned density"}});
@@ -131,11 +144,27 @@ bool save_density(const std::filesystem::path& png, const FigureFrame& frame,
 
 bool save_points(const std::filesystem::path& png, const FigureFrame& frame, const Tensor& samples,
                  const Tensor& data) {
-  const Window window = Window::square(frame.half_width);
+  constexpr Index most_rows = 3;
+  if (samples.rank() != 2 || samples.size(1) < 2)
+    fail("save_points", "(n, D) with two columns at least expected, the shape is ",
+         samples.shape());
+  const Window window = window_of(frame.half_width);
   const double radius = radius_of(samples);
-  std::vector<FigurePanel> panels{{shining(samples, window, radius), "samples of the flow"}};
-  if (data.defined()) panels.push_back({shining(data, window, radius), "samples of the target"});
-  return save_panels(png, frame.title, panels);
+  const Index rows = std::min(samples.size(1) / 2, most_rows);
+  std::vector<FigurePanel> panels;
+  const auto add = [&](const Tensor& points, Index row, const std::string& words) {
+    const std::string columns =
+        points.size(1) == 2
+            ? ""
+            : text(", columns %lld and %lld", number(2 * row + 1), number(2 * row + 2));
+    panels.push_back(
+        {shining(slice(points, 1, 2 * row, 2 * row + 2), window, radius), words + columns});
+  };
+  for (Index row = 0; row < rows; ++row) {
+    add(samples, row, "samples of the flow");
+    if (data.defined()) add(data, row, "samples of the data");
+  }
+  return save_panels(png, frame.title, panels, data.defined() ? 2 : 1);
 }
 
 bool save_grid(const std::filesystem::path& png, const FigureFrame& frame,
@@ -145,7 +174,7 @@ bool save_grid(const std::filesystem::path& png, const FigureFrame& frame,
       png, frame.title,
       {{grid_over(standard_normal_density(), Window::square(3.5), unchanged),
         "lines of constant z"},
-       {grid_over(learned, Window::square(frame.half_width), inverse), "the same lines in x"}});
+       {grid_over(learned, window_of(frame.half_width), inverse), "the same lines in x"}});
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -17,11 +17,14 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // log p of a target, normalized.
 PlaneDensity density_of(const Target& target);
 
-// What a run's picture shows: the square [-half_width, half_width]^2, with the title above.
+// What a run's picture shows: the square [-half_width, half_width]^2 and a little around it, with
+// the title above.
 struct FigureFrame {
   double half_width;
   std::string title;
 };
+
+Window window_of(double half_width);
 
 // A density on `side` x `side` pixels. Its brightness is the square root of the density over that
 // of `brightest`, so that thin places are seen as well.
@@ -36,8 +39,10 @@ double brightest_of(const Tensor& density);
 bool save_density(const std::filesystem::path& png, const FigureFrame& frame,
                   const PlaneDensity& learned, const PlaneDensity& truth = nullptr);
 
-// The model's samples (n, 2) at the left, and at the right those of the data, if there are any.
-// Points shine, and the more of them there are at a place, the brighter it is.
+// The model's samples (n, D) at the left, D >= 2, and at the right those of the data, if there are
+// any. Points shine, and the more of them there are at a place, the brighter it is. Of more than
+// two columns a row shows the first and the second, the next one the third and the fourth, three
+// rows at most.
 bool save_points(const std::filesystem::path& png, const FigureFrame& frame, const Tensor& samples,
                  const Tensor& data = {});
 

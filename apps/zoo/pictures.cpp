@@ -5,7 +5,6 @@
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/zoo/flows.h"
-#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -36,8 +35,7 @@ void ZooPictures::save_samples(Index epoch) const {
   const Tensor context = data.draw_contexts(count, random.stream(1));
   if (context.defined()) pass.context = Var(context);
   const Tensor x = density.sample(count, random.stream(0), 1, pass);
-  save_points(run.samples(epoch), {data.half_width(), title_of(*this)}, slice(x, 1, 0, 2),
-              data.points(count));
+  save_points(run.samples(epoch), {data.half_width(), title_of(*this)}, x, data.points(count));
 }
 
 void ZooPictures::save_curve(const MetricsTable& metrics, const TrainingPlan& plan) const {

@@ -10,6 +10,7 @@
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/apps/zoo/commands.h"
+#include "backflow/apps/zoo/gallery.h"
 #include "backflow/apps/zoo/report.h"
 #include "backflow/apps/zoo/training.h"
 #include "backflow/ops/instructions.h"
@@ -97,6 +98,14 @@ void add_density(CLI::App& app, ZooDensityOptions& options) {
   density.picture(options.out);
 }
 
+void add_gallery(CLI::App& app, GalleryOptions& options) {
+  Command gallery(app, "gallery", "Train every flow and draw all of them on one page");
+  gallery.picture(options.out, "runs/zoo/gallery.png");
+  gallery.number<Index>("--steps", "N", options.steps, 1, 1'000'000'000, "training steps of each",
+                        "each flow's");
+  gallery.threads();
+}
+
 std::string version() {
   return std::string("zoo " SNF_VERSION ", ") +
          (sizeof(Real) == sizeof(double) ? "double" : "float") + ", built for " +
@@ -114,6 +123,12 @@ int train(ZooTrainOptions& options, const char* program) {
   return trained.code == 0 ? verdict(*trained.score) : trained.code;
 }
 
+int draw_all(GalleryOptions& options, const char* program) {
+  std::signal(SIGPIPE, SIG_IGN);
+  options.program = program;
+  return draw_gallery(options);
+}
+
 int run(int argc, char** argv) try {
   const FlushSubnormals flush;  // in every thread: so small a number only costs time here
   CLI::App app("Normalizing flows of vectors: train, evaluate, sample, draw");
@@ -128,6 +143,8 @@ int run(int argc, char** argv) try {
   add_evaluate(app, evaluate_options);
   add_sample(app, sample_options);
   add_density(app, density_options);
+  GalleryOptions gallery_options;
+  add_gallery(app, gallery_options);
   app.set_version_flag("--version", version(), "Show the version, and what it is built for");
   try {
     app.parse(argc, argv);
@@ -141,6 +158,7 @@ int run(int argc, char** argv) try {
   if (app.got_subcommand("evaluate")) return evaluate_zoo(evaluate_options);
   if (app.got_subcommand("sample")) sample_zoo(sample_options);
   if (app.got_subcommand("density")) draw_zoo_density(density_options);
+  if (app.got_subcommand("gallery")) return draw_all(gallery_options, argv[0]);
   return 0;
 } catch (const Diverged& error) {
   return say(3, error.what());

@@ -130,6 +130,18 @@ TEST_F(Figures, TwoPanelsStandSideBySide) {
   }
 }
 
+TEST_F(Figures, PairsOfColumnsStandInRows) {
+  const auto height_of = [&](Index columns) {
+    EXPECT_TRUE(save_points(png_, frame, Tensor::zeros({3, columns}), Tensor::zeros({3, columns})));
+    return picture().height;
+  };
+  const int one = height_of(2), two = height_of(4);
+  EXPECT_GT(two, 1.5 * one);
+  EXPECT_EQ(height_of(3), one);
+  EXPECT_EQ(height_of(5), two);
+  EXPECT_EQ(height_of(50) - two, two - one);
+}
+
 TEST_F(Figures, ExistWithoutGnuplot) {
   const ProgramPath nowhere(scratch_.dir());
   EXPECT_FALSE(save_density(png_, frame, eight, eight));
@@ -140,7 +152,11 @@ TEST_F(Figures, ExistWithoutGnuplot) {
 
 TEST_F(Figures, RefuseWhatIsNotInThePlane) {
   expect_message(message_of([&] {
-                   save_points(png_, frame, Tensor::zeros({4, 3}));
+                   save_points(png_, frame, Tensor::zeros({4, 1}));
+                 }),
+                 "[save_points] (n, D) with two columns at least expected, the shape is (4, 1)");
+  expect_message(message_of([&] {
+                   dots_on_pixels(Tensor::zeros({4, 3}), {0, 1, 0, 1}, 8, 1);
                  }),
                  "[dots_on_pixels] points of the plane (n, 2) expected, the shape is (4, 3)");
   expect_message(message_of([&] {
