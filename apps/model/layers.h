@@ -1,4 +1,5 @@
-// The layers that a configuration can name: square linear maps, fully connected or convolutional.
+// The layers that a configuration can name: square linear maps, fully connected or
+// convolutional; and flows that are all of the model.
 //
 // A new one is a row in layers.cpp, beside the files of its flow.
 #pragma once
@@ -19,11 +20,15 @@ struct LayerRow {
   std::unique_ptr<Flow> (*make)(const Site& site);
   std::vector<Product> (*products)(const Site& site);  // for the bench, which times them
 
+  bool takes_context = false;  // that of the configuration
+
   bool suits(const std::string& architecture) const;
 };
 
 const Table<LayerRow>& layers();
 // Fails unless there is such a layer that suits the architecture, and lists those that do.
 void check_layer(const std::string& layer, const std::string& architecture);
+// Fails unless there is such a context, and the layer takes it.
+void check_layer_context(const std::string& context, const std::string& layer);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -29,10 +29,11 @@ Model::Parts Model::build(const Config& config, const ImageShape& image,
 
 Model::Model(const Config& config, const ImageShape& image,
              const std::optional<ParameterBudget>& budget)
-    : Model(build(config, image, budget), image) {}
+    : Model(build(config, image, budget), image, contexts()[config.context]) {}
 
-Model::Model(Parts parts, const ImageShape& image)
+Model::Model(Parts parts, const ImageShape& image, const ContextRow& context)
     : image_(image),
+      context_(context),
       flow_(std::make_unique<Sequential>(std::move(parts.layers))),
       density_(std::make_unique<Density>(*flow_, parts.latent)) {}
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "backflow/apps/data/images.h"
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/site.h"
 #include "backflow/flows/density.h"
 #include "backflow/flows/sequential.h"
@@ -24,6 +25,8 @@ class Model {
   const Sequential& flow() const { return *flow_; }
   const Density& density() const { return *density_; }
   const ImageShape& image() const { return image_; }
+  // What each walk must be given beside the images.
+  const ContextRow& context() const { return context_; }
   Index parameter_count() const;
   bool has_learned_inverse() const { return flow_->has_learned_inverse(); }
   // False: training minimises something that lacks log-determinants, though not their gradients, or
@@ -32,11 +35,12 @@ class Model {
 
  private:
   struct Parts;
-  Model(Parts parts, const ImageShape& image);
+  Model(Parts parts, const ImageShape& image, const ContextRow& context);
   static Parts build(const Config& config, const ImageShape& image,
                      const std::optional<ParameterBudget>& budget);
 
   ImageShape image_;
+  const ContextRow& context_;
   std::unique_ptr<Sequential> flow_;
   std::unique_ptr<Density> density_;
 };

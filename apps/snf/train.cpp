@@ -8,6 +8,7 @@
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/pictures/curve.h"
@@ -85,7 +86,7 @@ ImageTraining::ImageTraining(const TrainOptions& options)
       checkpoint_(find_checkpoint(run_, options.resume, options.experiment)),
       config_(find_config(options, checkpoint_, run_)),
       data_(find_data(options, run_, config_)),
-      images_(load_dataset(config_.dataset, data_)),
+      images_(load_dataset(config_.dataset, data_, contexts()[config_.context].of_labels)),
       schedule_(schedules()[config_.schedule]),
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
@@ -130,6 +131,7 @@ StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index
   Pass pass;
   pass.noise = Random(config_.seed, purposes::dequantization, number);
   pass.examples = examples;
+  pass.context = model_.context().of_images(images_.train, examples);
   const Random changes(config_.seed, purposes::augmentation, number);
   const Tensor images = augmentations()[config_.augment].change(to_tensor(images_.train, examples),
                                                                 changes, examples);
@@ -145,7 +147,8 @@ void ImageTraining::draw_pictures(Index epoch, const MetricsTable& metrics, cons
   std::vector<std::uint32_t> first(std::min<Index>(10, images_.validation.count()));
   std::iota(first.begin(), first.end(), 0u);
   draw([&] {
-    save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
+    save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first),
+                        Inverse::learned, model_.context().of_images(images_.validation, first));
   });
   draw([&] { draw_curve(metrics); });
   draw([&] { save_filters(run_.filters(), model_); });

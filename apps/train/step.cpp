@@ -93,8 +93,9 @@ Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noi
     const Index count = std::min(batch, result.images - first);
     rows.resize(count);
     std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    const Tensor values =
-        log_prob(model, to_tensor(images, rows), evaluation_pass(split, noise, first, count));
+    Pass pass = evaluation_pass(split, noise, first, count);
+    pass.context = model.context().of_images(images, rows);
+    const Tensor values = log_prob(model, to_tensor(images, rows), pass);
     for (Index i = 0; i < count; ++i) {
       const double value = values[i];
       if (result.first.size() < 5) result.first.push_back(value);

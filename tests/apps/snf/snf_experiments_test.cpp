@@ -18,6 +18,8 @@ const std::string tiny_glow =
 const std::string tiny_cnn =
     " --set num_blocks=2,block_size=1 --batch-size 10 --set warmup_epochs=0 ";
 
+const std::string tiny_vector = " --set num_layers=2,depth=1,width=16 --batch-size 10 ";
+
 std::string random_bytes(std::size_t count, std::uint64_t seed) {
   std::string bytes;
   for (Real u : Random(seed).uniform({static_cast<Index>(count)}).values())
@@ -98,6 +100,81 @@ TEST_F(SnfExperiments, GlowTrainsAndDoesAllTheRest) {
     train(experiment, tiny_glow);
     expect_all_commands(experiment);
   }
+}
+
+TEST_F(SnfExperiments, FlowsOnVectorsTrainAndDoAllTheRest) {
+  snf.write_images("data/mnist", 8);
+  for (const std::string experiment : {"nice_mnist", "realnvp_mnist", "maf_mnist", "nsf_mnist"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    train(experiment, tiny_vector);
+    expect_all_commands(experiment);
+  }
+}
+
+// ---- Labels as context --------------------------------------------------------------------------
+
+// 60 for training and validation, 20 for testing; `shift` makes others of them.
+void write_labels(const Snf& snf, int shift = 0) {
+  for (const auto& [name, count] : {std::pair{"train", 60}, {"t10k", 20}}) {
+    std::string labels;
+    for (int i = 0; i < count; ++i) labels += static_cast<char>((i + shift) % 10);
+    snf.write("data/mnist/" + std::string(name) + "-labels-idx1-ubyte", idx_labels(labels));
+  }
+}
+
+TEST_F(SnfExperiments, LabelsAreAContext) {
+  snf.write_images("data/mnist", 8);
+  write_labels(snf);
+  for (const std::string experiment : {"nice_mnist", "realnvp_mnist", "maf_mnist", "nsf_mnist"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    const Finished run = train(experiment, tiny_vector + "--set context=label");
+    expect_words(run.out, {"given the label"});
+    expect_all_commands(experiment);
+    const std::string of = " " + experiment + " --checkpoint run/checkpoints/best.safetensors ";
+    expect_words(snf("evaluate" + of).out, {"exact NLL of the images given their labels"});
+    expect_words(snf("sample" + of + "--out x.png").out, {"80 samples", "a row for each label"});
+  }
+}
+
+TEST_F(SnfExperiments, LabelsAreResumedWithTheSameBitsAndNoOthers) {
+  snf.write_images("data/mnist", 8);
+  write_labels(snf);
+  const std::string train = "train maf_mnist --set context=label,schedule=constant" + tiny_vector;
+  expect_success(snf(train + "--epochs 2 --out a"));
+  expect_success(snf(train + "--epochs 1 --out b"));
+  const std::string resume = "train maf_mnist --epochs 2 --out b --resume";
+  write_labels(snf, 1);
+  expect_refused(snf, resume, {"not the images that this run began with"});
+  expect_refused(snf, resume + " --set context=none", {"[context]", "began with \"label\""});
+  write_labels(snf);
+  expect_success(snf(resume));
+  const auto last = [&](const std::string& dir) {
+    return read_file(snf / (dir + "/checkpoints/last.safetensors"));
+  };
+  EXPECT_EQ(last("a"), last("b"));
+}
+
+TEST_F(SnfExperiments, LabelsThatCannotBeAreRefused) {
+  snf.write_images("data/mnist", 8);
+  const std::string train = "train maf_mnist --out run " + tiny_vector + "--set context=";
+  expect_refused(snf, train + "label", {"no file train-labels-idx1-ubyte", "fetch_mnist.sh"});
+  write_labels(snf);
+  write_cifar10(snf);
+  write_imagenet32(snf);
+  const std::vector<std::pair<std::string, Words>> refused = {
+      {train + "digit", {"[context]", "one of none, label", "'digit'"}},
+      {train + "label --dataset imagenet32",
+       {"[context]", "ImageNet32 has no labels", "mnist, fashion_mnist, cifar10"}},
+      {"train exact_fc_mnist --out run --set context=label",
+       {"[context]", "exact takes no context", "real_nvp"}}};
+  for (const auto& [arguments, words] : refused) expect_refused(snf, arguments, words);
+  expect_success(snf("train maf_mnist --out c --epochs 1 --dataset cifar10" + tiny_vector +
+                     "--set context=label"));
+  snf.write("data/mnist/t10k-labels-idx1-ubyte", idx_labels("\1\2"));
+  expect_refused(snf, train + "label", {"t10k-labels-idx1-ubyte", "found 2 labels", "expected 20"});
+  EXPECT_FALSE(std::filesystem::exists(snf / "run"));
 }
 
 TEST_F(SnfExperiments, Cifar10TrainsInColourAndTellsBitsPerDimension) {
