@@ -67,6 +67,16 @@ Config vector_flow(const char* name, const char* layer, Index num_layers, Index 
           .epochs = 10};
 }
 
+// For ten epochs in a few minutes.
+Config small_vector_flow(const char* name, const char* layer, Index num_layers) {
+  Config config = vector_flow(name, layer, num_layers, 1, 128);
+  config.lr = 1e-3;
+  config.schedule = "cosine";
+  config.max_grad_norm = 1000;
+  config.epochs = 10;
+  return config;
+}
+
 std::vector<Experiment> make_experiments() {
   Config relative = fc("relative_gradient_fc_mnist", "relative_gradient");
   relative.init = "orthogonal";
@@ -115,7 +125,11 @@ std::vector<Experiment> make_experiments() {
       {"4.36 bits/dim, no logit", {}, vector_flow("nice_mnist", "nice", 4, 5, 1000)},
       bits(1.93, "1.93", vector_flow("realnvp_mnist", "real_nvp", 5, 2, 1024)),  // as MAF's rival
       bits(1.89, "1.89", vector_flow("maf_mnist", "maf", 5, 2, 1024)),
-      {"", {}, vector_flow("nsf_mnist", "neural_spline_coupling", 5, 1, 256)}};
+      {"", {}, vector_flow("nsf_mnist", "neural_spline_coupling", 5, 1, 256)},
+      {"", {}, small_vector_flow("idf_mnist", "integer_discrete_flow", 4)},
+      {"0.97 bits/dim, with convolutions",
+       {},
+       small_vector_flow("residual_mnist", "residual_flow", 4)}};
 }
 
 // What decides which model it is; not how it begins, how it is trained, or how far.

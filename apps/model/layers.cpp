@@ -5,11 +5,13 @@
 #include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/initial_values.h"
 #include "backflow/apps/model/vector_flows.h"
+#include "backflow/apps/model/whole_number_flow.h"
 #include "backflow/flows/linear/conv1x1.h"
 #include "backflow/flows/linear/conv_exponential.h"
 #include "backflow/flows/linear/emerging.h"
 #include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/flows/linear/self_normalizing.h"
+#include "backflow/flows/residual/residual.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
@@ -223,7 +225,28 @@ const Table<LayerRow>& layers() {
                  false,
                  make_neural_spline_coupling,
                  neural_spline_coupling_products,
-                 true}});
+                 true},
+                {"integer_discrete_flow",
+                 "whole numbers are added to whole pixels, which get a probability",
+                 {"vector"},
+                 "integer discrete flow",
+                 false,
+                 false,
+                 make_integer_discrete_flow,
+                 integer_discrete_flow_products,
+                 false,
+                 make_split_mixture},
+                {"residual_flow",
+                 "blocks x + g(x); an unbiased estimate of the likelihood",
+                 {"vector"},
+                 "Residual Flow",
+                 false,
+                 false,
+                 make_residual_flow,
+                 residual_flow_products,
+                 true,
+                 nullptr,
+                 Residual::most_exact}});
   return all;
 }
 

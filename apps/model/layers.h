@@ -4,8 +4,11 @@
 // A new one is a row in layers.cpp, beside the files of its flow.
 #pragma once
 
+#include <limits>
+
 #include "backflow/apps/model/site.h"
 #include "backflow/apps/model/table.h"
+#include "backflow/flows/bases.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -21,6 +24,11 @@ struct LayerRow {
   std::vector<Product> (*products)(const Site& site);  // for the bench, which times them
 
   bool takes_context = false;  // that of the configuration
+  // Of a flow of whole numbers, its base: then the model takes the pixels as they are. Null: they
+  // are dequantized and stretched by the logit, and the base is standard normal.
+  std::unique_ptr<Base> (*make_base)(const Site& site) = nullptr;
+  // Of images of more numbers the likelihood is not computed but estimated.
+  Index most_exact = std::numeric_limits<Index>::max();
 
   bool suits(const std::string& architecture) const;
 };

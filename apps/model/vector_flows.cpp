@@ -5,11 +5,11 @@
 #include "backflow/flows/coupling/neural_spline.h"
 #include "backflow/flows/coupling/nice.h"
 #include "backflow/flows/coupling/real_nvp.h"
+#include "backflow/flows/residual/residual.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-namespace {
 
-Index context_of(const Config& config) { return contexts()[config.context].width; }
+static Index context_of(const Config& config) { return contexts()[config.context].width; }
 
 Net net_of(const Config& config) {
   Net net;
@@ -24,16 +24,6 @@ void claim_all(const Site& site, const std::vector<Product>& products) {
   site.claim(parameters);
 }
 
-template <class Options>
-Options options_of(const Site& site) {
-  Options options;
-  options.layers = static_cast<int>(site.config.num_layers);
-  options.net = net_of(site.config);
-  return options;
-}
-
-// Of a network of so many inputs and outputs: value, gradient of the input, gradient of the
-// weights. What the context is given to has no gradient.
 void add_net(std::vector<Product>& all, const Config& config, Index in, Index out) {
   const Index context = context_of(config), width = config.width;
   Index from = in;
@@ -48,7 +38,7 @@ void add_net(std::vector<Product>& all, const Config& config, Index in, Index ou
 }
 
 // Of an odd number of coordinates, those that a layer moves are those that the next one keeps.
-std::vector<Product> coupling_products(const Site& site, Index parameters_of_transform) {
+static std::vector<Product> coupling_products(const Site& site, Index parameters_of_transform) {
   std::vector<Product> all;
   const Index D = site.size();
   for (Index i = 0; i < site.config.num_layers; ++i) {
@@ -57,8 +47,6 @@ std::vector<Product> coupling_products(const Site& site, Index parameters_of_tra
   }
   return all;
 }
-
-}  // namespace
 
 std::vector<Product> nice_products(const Site& site) { return coupling_products(site, 1); }
 std::vector<Product> real_nvp_products(const Site& site) { return coupling_products(site, 2); }
@@ -69,6 +57,22 @@ std::vector<Product> maf_products(const Site& site) {
   std::vector<Product> all;
   for (Index i = 0; i < site.config.num_layers; ++i)
     add_net(all, site.config, site.size(), 2 * site.size());
+  return all;
+}
+// Beside a block's network, the tangents that an estimate of its log-determinant takes at least:
+// those of the first terms of the series, and one whose gradients are those of the weights.
+std::vector<Product> residual_flow_products(const Site& site) {
+  const int tangents = ResidualFlowOptions().series.terms + 3;
+  Config config = site.config;
+  config.context = "none";
+  const Index context = context_of(site.config), D = site.size();
+  std::vector<Product> all;
+  for (Index i = 0; i < config.num_layers; ++i) {
+    const std::size_t first = all.size();
+    add_net(all, config, D, D);
+    for (std::size_t j = first; j < all.size(); ++j) all[j].times += tangents;
+    if (context > 0) all.push_back({2, {context}, {config.depth > 0 ? config.width : D, context}});
+  }
   return all;
 }
 
@@ -87,6 +91,14 @@ std::unique_ptr<Flow> make_maf(const Site& site) {
 std::unique_ptr<Flow> make_neural_spline_coupling(const Site& site) {
   claim_all(site, neural_spline_coupling_products(site));
   return neural_spline_coupling(site.size(), options_of<NeuralSplineOptions>(site), site.random);
+}
+std::unique_ptr<Flow> make_residual_flow(const Site& site) {
+  claim_all(site, residual_flow_products(site));
+  ResidualFlowOptions options;
+  options.blocks = site.config.num_layers;
+  options.hidden = net_of(site.config).hidden;
+  options.context = context_of(site.config);
+  return residual_flow(site.size(), options, site.random);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

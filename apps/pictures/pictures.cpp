@@ -112,6 +112,7 @@ Reconstruction save_reconstruction(const std::filesystem::path& path, const Mode
   Pass pass;
   pass.inverse = inverse;
   pass.context = context;
+  pass.probes = Random(0, purposes::probing);  // where a log-determinant is estimated: not needed
   const Tensor z = model.flow().forward(images, pass).z.value();
   const Tensor back = within_range(as_images(model.flow().inverse(z, pass), model.image()));
   const Tensor difference = distances(images, back);

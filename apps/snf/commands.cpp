@@ -7,6 +7,7 @@
 
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/profile_table.h"
+#include "backflow/apps/data/code_lengths.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/model/checkpoint.h"
@@ -121,7 +122,43 @@ static Likelihood exact_likelihood(const Model& model, const ImageSet& images,
   if (!std::isfinite(result.nll)) throw Diverged("it is not finite");
   return result;
 } catch (const Diverged& error) {
-  fail(options.checkpoint.string(), "no exact NLL: ", error.what(), "; has the model diverged?");
+  fail(options.checkpoint.string(), "no NLL: ", error.what(), "; has the model diverged?");
+}
+
+// As --json has it, and as words.
+static std::pair<const char*, const char*> kind_of_nll(const Model& model) {
+  if (!model.has_exact_likelihood()) return {"unbiased estimate", "NLL, an unbiased estimate"};
+  if (model.is_of_whole_numbers())
+    return {"exact probability", "exact NLL of whole numbers, without dequantization"};
+  return {"exact density", "exact NLL"};
+}
+
+std::string code_lengths_in_words(const ImageSet& images, Index limit) {
+  const CodeLengths files = code_lengths(images, limit);
+  return text(
+      "files of the same images, bits/dim: PNG of each %.4f, gzip of each %.4f, gzip of all "
+      "together "
+      "%.4f\n",
+      files.png, files.gzip, files.gzip_of_all);
+}
+
+static Json json_of(const EvaluateOptions& options, const Loaded& loaded, const ImageSet& images,
+                    const Likelihood& result, const std::string& noise) {
+  Json json{{"experiment", options.experiment},
+            {"split", name_of(options.split)},
+            {"images", result.images},
+            {"noise", noise},
+            {"context", loaded.config.context},
+            {"likelihood", kind_of_nll(loaded.model).first},
+            {"nll_nats", result.nll},
+            {"standard_error", result.standard_error},
+            {"bits_per_dim", bits_per_dim(result.nll, loaded.model.image())},
+            {"log_prob_first", result.first}};
+  if (!loaded.model.is_of_whole_numbers()) return json;
+  const CodeLengths files = code_lengths(images, options.limit);
+  json["files_bits_per_dim"] = {
+      {"png", files.png}, {"gzip", files.gzip}, {"gzip_of_all", files.gzip_of_all}};
+  return json;
 }
 
 void evaluate_checkpoint(const EvaluateOptions& options) {
@@ -130,24 +167,18 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
   const Model& model = loaded.model;
   const Images images = load_images(options, options, loaded);
   const Likelihood result = exact_likelihood(model, images.set, options);
-  const double bits = bits_per_dim(result.nll, model.image());
-  const char* noise = options.noise == Noise::uniform ? "uniform" : "midpoint";
-  if (options.json)
-    return print({{"experiment", options.experiment},
-                  {"split", name_of(options.split)},
-                  {"images", result.images},
-                  {"noise", noise},
-                  {"context", loaded.config.context},
-                  {"nll_nats", result.nll},
-                  {"standard_error", result.standard_error},
-                  {"bits_per_dim", bits},
-                  {"log_prob_first", result.first}});
+  const char* noise = model.is_of_whole_numbers()       ? "no"
+                      : options.noise == Noise::uniform ? "uniform"
+                                                        : "midpoint";
+  if (options.json) return print(json_of(options, loaded, images.set, result, noise));
   std::printf("%s on %lld %s images of %s, %s noise\n", options.experiment.c_str(),
               number(result.images), name_of(options.split), printable(images.name).c_str(), noise);
   const bool labels = model.context().of_labels;
-  std::printf("exact NLL%s: %.2f +- %.2f nats per image, %.4f bits/dim\n",
+  std::printf("%s%s: %.2f +- %.2f nats per image, %.4f bits/dim\n", kind_of_nll(model).second,
               labels ? " of the images given their labels" : "", result.nll, result.standard_error,
-              bits);
+              bits_per_dim(result.nll, model.image()));
+  if (model.is_of_whole_numbers())
+    std::printf("%s", code_lengths_in_words(images.set, options.limit).c_str());
   if (images.comparable) std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
 }
 

@@ -142,7 +142,8 @@ void add_inverse(Command& command, std::optional<Inverse>& inverse) {
 }
 
 void add_evaluate(CLI::App& app, EvaluateOptions& options) {
-  Command evaluate(app, "evaluate", "The exact NLL of a checkpoint");
+  Command evaluate(app, "evaluate",
+                   "The NLL of a checkpoint: exact, or where it cannot be, an unbiased estimate");
   add_checkpoint(evaluate, options);
   add_data(evaluate, options);
   evaluate.number<Index>("--limit", "N", options.limit, 1, many, "only the first N images", "all");

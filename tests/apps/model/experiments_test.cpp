@@ -50,6 +50,8 @@ TEST(Experiments, AreDescribedAsTheyAreConfigured) {
        "Glow L=2 K=4, exact 3x3"},
       {"maf_mnist", {}, "MAF, 5 layers, networks 2 x 1024"},
       {"maf_mnist", {{"context", "label"}}, "MAF, 5 layers, networks 2 x 1024, given the label"},
+      {"idf_mnist", {}, "integer discrete flow, 4 layers, networks 1 x 128"},
+      {"residual_mnist", {}, "Residual Flow, 4 layers, networks 1 x 128"},
       {"realnvp_mnist",
        {{"num_layers", "1"}, {"depth", "0"}},
        "Real NVP, 1 layer, affine networks"},

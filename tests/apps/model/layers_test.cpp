@@ -104,6 +104,9 @@ TEST(Layers, NeedProductsWithTheirOwnWeightsOnly) {
       Index parameters = 0;
       for (const auto& [name, parameter] : row.make(part.site)->parameters())
         parameters += parameter->value().size();
+      if (row.make_base)
+        for (const auto& [name, parameter] : row.make_base(part.site)->parameters())
+          parameters += parameter->value().size();
       EXPECT_LE(weights, parameters);
     }
     EXPECT_EQ(sites, config.architecture == "vector" ? 1 : 2);
@@ -113,7 +116,8 @@ TEST(Layers, NeedProductsWithTheirOwnWeightsOnly) {
 // All of the weights are in the products, so they miss none.
 TEST(Layers, OnVectorsNeedProductsWithAllTheirWeights) {
   for (const std::string context : {"none", "label"})
-    for (const std::string name : {"nice", "real_nvp", "maf", "neural_spline_coupling"}) {
+    for (const std::string name :
+         {"nice", "real_nvp", "maf", "neural_spline_coupling", "residual_flow"}) {
       SCOPED_TRACE(name + ", " + context);
       Config config = tiny("vector", name);
       config.num_layers = 3, config.context = context;

@@ -112,6 +112,59 @@ TEST_F(SnfExperiments, FlowsOnVectorsTrainAndDoAllTheRest) {
   }
 }
 
+TEST_F(SnfExperiments, FlowsOfWholeNumbersGiveProbabilitiesBesideTheLengthsOfFiles) {
+  snf.write_images("data/mnist", 8);
+  const Finished run = train("idf_mnist", tiny_vector);
+  expect_words(run.out, {"NLLs are exact, and of the images' probability", "files of the same"});
+  expect_all_commands("idf_mnist");
+  const std::string of = " idf_mnist --checkpoint run/checkpoints/best.safetensors ";
+  const Finished words = snf("evaluate" + of);
+  expect_words(words.out, {"test images of data/mnist, no noise", "exact NLL of whole numbers",
+                           "PNG of each", "gzip of each", "gzip of all together"});
+  const Json json = Json::parse(snf("evaluate" + of + "--json").out);
+  EXPECT_EQ(json["likelihood"], "exact probability");
+  EXPECT_EQ(json["noise"], "no");
+  EXPECT_GT(json["files_bits_per_dim"]["png"], 8.0);  // of random pixels, and it has a header
+  // Noise would change it, if there were any; and what comes back is the same number.
+  EXPECT_EQ(json["nll_nats"],
+            Json::parse(snf("evaluate" + of + "--json --noise midpoint").out)["nll_nats"]);
+  expect_words(snf("reconstruct" + of + "--out back.png").out, {"mean |difference| 0 of"});
+  expect_refused(snf, "train idf_mnist --out x --set context=label", {"takes no context"});
+}
+
+// Of more than 64 pixels: of fewer the log-determinant is computed.
+TEST_F(SnfExperiments, EstimatesAreCalledSoWhereverTheyAreShown) {
+  snf.write_images("data/mnist", 10);
+  const Finished run = train("residual_mnist", tiny_vector);
+  expect_words(run.out, {"NLL est.: an unbiased estimate", "validation NLL est.", "test NLL est.",
+                         "best: epoch 2, validation NLL est. ", ", test NLL est. ", " +- "});
+  EXPECT_EQ(run.out.find("exact"), run.out.npos) << run.out;
+  EXPECT_EQ(run.err, "");
+  expect_all_commands("residual_mnist");
+  const std::string of = " residual_mnist --checkpoint run/checkpoints/best.safetensors ";
+  const Finished words = snf("evaluate" + of);
+  expect_words(words.out, {"NLL, an unbiased estimate: ", " +- "});
+  EXPECT_EQ(words.out.find("exact"), words.out.npos) << words.out;
+  const Json json = Json::parse(snf("evaluate" + of + "--json").out);
+  EXPECT_EQ(json["likelihood"], "unbiased estimate");
+  EXPECT_GT(json["standard_error"], 0.0);
+  EXPECT_EQ(words.out, snf("evaluate" + of).out);  // from the same random numbers
+}
+
+TEST_F(SnfExperiments, FlowsOfWholeNumbersAndEstimatesResumeWithTheSameBits) {
+  snf.write_images("data/mnist", 10);
+  for (const std::string experiment : {"idf_mnist", "residual_mnist"}) {
+    SCOPED_TRACE(experiment);
+    const std::string train = "train " + experiment + " --set schedule=constant" + tiny_vector;
+    const std::string a = "a_" + experiment, b = "b_" + experiment;
+    expect_success(snf(train + "--threads 1 --epochs 2 --out " + a));
+    expect_success(snf(train + "--threads 3 --epochs 1 --out " + b));
+    expect_success(snf("train " + experiment + " --epochs 2 --resume --out " + b));
+    EXPECT_EQ(read_file(snf / (a + "/checkpoints/last.safetensors")),
+              read_file(snf / (b + "/checkpoints/last.safetensors")));
+  }
+}
+
 // ---- Labels as context --------------------------------------------------------------------------
 
 // 60 for training and validation, 20 for testing; `shift` makes others of them.
