@@ -124,6 +124,7 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
       Random(config.seed).uniform({config.batch_size, image.channels, image.height, image.width});
   const Tensor pixels = pointwise(images, [](Real u) { return std::floor(256 * u); });
   Pass pass;
+  pass.context = model.context().in_turn(config.batch_size);
   const NecessaryProducts necessary = necessary_products(config, image);
   const Index live = memory_use().live_bytes;
   LayerProducts products(necessary, std::min<Index>(config.batch_size, 100));
@@ -163,6 +164,7 @@ std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape&
   Pass first;
   first.mode = Mode::train;
   first.noise = Random(config.seed, purposes::dequantization);
+  first.context = model.context().in_turn(config.batch_size);
   model.density().objective(pixels, first);  // some layers learn their scale from the first batch
   std::vector<SamplingTime> times;
   for (const Inverse inverse : {Inverse::learned, Inverse::exact}) {
@@ -170,6 +172,7 @@ std::vector<SamplingTime> bench_sampling(const Config& config, const ImageShape&
     for (const Index count : {1, 100}) {
       Pass pass;
       pass.inverse = inverse;
+      pass.context = model.context().in_turn(count);
       const auto draw = [&] {
         model.density().sample(count, Random(config.seed, purposes::sampling), 0.5, pass);
       };

@@ -1,7 +1,9 @@
 #include "backflow/apps/data/datasets.h"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
+#include <span>
 
 #include "backflow/apps/data/idx.h"
 #include "backflow/apps/data/png_archive.h"
@@ -103,6 +105,29 @@ ImageSplits load_idx_splits(const fs::path& dir, const std::string& what, const 
   return splits;
 }
 
+// Those of the training file belong to the images of training and then those of validation.
+static void share_out_labels(const fs::path& path, const std::vector<std::uint8_t>& labels,
+                             std::span<ImageSet* const> sets, const std::string& hint) {
+  Index count = 0;
+  for (const ImageSet* set : sets) count += set->count();
+  if (std::ssize(labels) != count)
+    fail(path.string(), "found ", labels.size(), " labels, expected ", count,
+         ", one for each image; ", hint);
+  auto from = labels.begin();
+  for (ImageSet* set : sets) {
+    set->labels.assign(from, from + set->count());
+    from += set->count();
+  }
+}
+
+static void add_idx_labels(const fs::path& dir, ImageSplits& images, const std::string& hint) {
+  const fs::path train = find_idx(dir, "train", "labels-idx1", hint);
+  const fs::path test = find_idx(dir, "t10k", "labels-idx1", hint);
+  share_out_labels(train, load_idx_labels(train), std::array{&images.train, &images.validation},
+                   hint);
+  share_out_labels(test, load_idx_labels(test), std::array{&images.test}, hint);
+}
+
 static LabelledImages load_labelled(const fs::path& images, const fs::path& labels,
                                     const std::string& hint) {
   LabelledImages set{load_idx(images, 1, hint), load_idx_labels(labels)};
@@ -143,6 +168,14 @@ ImageSplits load_fashion_mnist(const fs::path& dir) {
   return load_idx_splits(dir, "Fashion-MNIST", hint_of_fashion_mnist());
 }
 
+void add_mnist_labels(const fs::path& dir, ImageSplits& images) {
+  add_idx_labels(dir, images, hint_of_mnist(dir));
+}
+
+void add_fashion_mnist_labels(const fs::path& dir, ImageSplits& images) {
+  add_idx_labels(dir, images, hint_of_fashion_mnist());
+}
+
 LabelledSplits load_labelled_mnist(const fs::path& dir) {
   return load_labelled_splits(dir, "MNIST", hint_of_mnist(dir));
 }
@@ -155,6 +188,7 @@ LabelledSplits load_labelled_fashion_mnist(const fs::path& dir) {
 
 static constexpr Index cifar_parts = 5, cifar_plane = 32 * 32, cifar_image = 3 * cifar_plane;
 static constexpr int cifar_classes = 10;
+static constexpr std::size_t cifar_record = 1 + cifar_image;
 
 static fs::path find_batch(const fs::path& dir, const std::string& name, const std::string& hint) {
   for (const fs::path& folder : {dir, dir / "cifar-10-batches-bin"})
@@ -166,19 +200,18 @@ static fs::path find_batch(const fs::path& dir, const std::string& name, const s
 using Pixels = std::vector<std::uint8_t>;
 
 static Pixels load_records(const fs::path& path) {
-  constexpr std::size_t record = 1 + cifar_image;
   const std::string file = read_file(path);
-  if (file.size() % record != 0)
-    fail(path.string(), "found ", file.size(), " bytes, expected records of ", record,
+  if (file.size() % cifar_record != 0)
+    fail(path.string(), "found ", file.size(), " bytes, expected records of ", cifar_record,
          "; is this a whole batch of CIFAR-10's binary version?");
   Pixels pixels;
   pixels.reserve(file.size());
-  for (std::size_t at = 0; at < file.size(); at += record) {
+  for (std::size_t at = 0; at < file.size(); at += cifar_record) {
     const int label = static_cast<unsigned char>(file[at]);
     if (label >= cifar_classes)
-      fail(path.string(), "found label ", label, " in record ", at / record,
+      fail(path.string(), "found label ", label, " in record ", at / cifar_record,
            ", expected 0 to 9; is this a batch of CIFAR-10's binary version?");
-    pixels.insert(pixels.end(), file.begin() + at + 1, file.begin() + at + record);
+    pixels.insert(pixels.end(), file.begin() + at + 1, file.begin() + at + cifar_record);
   }
   return pixels;
 }
@@ -214,16 +247,48 @@ static ImageSet load_batches(const fs::path& dir, const std::vector<std::string>
   return images;
 }
 
+static std::vector<std::string> training_batches() {
+  std::vector<std::string> names;
+  for (Index i = 1; i <= 5; ++i) names.push_back("data_batch_" + std::to_string(i));
+  return names;
+}
+
+static std::string hint_of_cifar10(const fs::path& dir) {
+  return hint_of_script("fetch_cifar10.sh", dir);
+}
+
 ImageSplits load_cifar10(const fs::path& dir) {
-  const std::string hint = hint_of_script("fetch_cifar10.sh", dir);
+  const std::string hint = hint_of_cifar10(dir);
   check_directory(dir, "CIFAR-10", hint);
-  std::vector<std::string> training;
-  for (Index i = 1; i <= 5; ++i) training.push_back("data_batch_" + std::to_string(i));
   ImageSplits splits;
-  splits.train = load_batches(dir, training, cifar_parts, hint);
+  splits.train = load_batches(dir, training_batches(), cifar_parts, hint);
   splits.test = load_batches(dir, {"test_batch"}, 1, hint);
   splits.validation = cut_last_part(splits.train, cifar_parts);
   return splits;
+}
+
+static std::vector<std::uint8_t> labels_of_batches(const fs::path& dir,
+                                                   const std::vector<std::string>& names,
+                                                   const std::string& hint) {
+  std::vector<std::uint8_t> labels;
+  for (const std::string& name : names) {
+    const fs::path path = find_batch(dir, name, hint);
+    if (path.extension() == ".png")
+      fail(path.string(), "a PNG has no labels, expected ", name,
+           ".bin, of CIFAR-10's binary version, which has");
+    const std::string file = read_file(path);
+    for (std::size_t at = 0; at < file.size(); at += cifar_record)
+      labels.push_back(static_cast<std::uint8_t>(file[at]));
+  }
+  return labels;
+}
+
+void add_cifar10_labels(const fs::path& dir, ImageSplits& images) {
+  const std::string hint = hint_of_cifar10(dir);
+  share_out_labels(dir, labels_of_batches(dir, training_batches(), hint),
+                   std::array{&images.train, &images.validation}, hint);
+  share_out_labels(dir, labels_of_batches(dir, {"test_batch"}, hint), std::array{&images.test},
+                   hint);
 }
 
 // ---- ImageNet32 -------------------------------------------------------------------------------

@@ -25,6 +25,12 @@ ImageSplits load_idx_splits(const std::filesystem::path& dir, const std::string&
 ImageSplits load_fashion_mnist(const std::filesystem::path& dir);
 constexpr const char* debians_fashion_mnist = "/usr/share/datasets/fashion-mnist";
 
+// Reads what the images of all three parts show from the label files beside them (see below), which
+// load_mnist or load_fashion_mnist of the same directory loaded. Fails when one is missing, or has
+// more or fewer labels than there are images.
+void add_mnist_labels(const std::filesystem::path& dir, ImageSplits& images);
+void add_fashion_mnist_labels(const std::filesystem::path& dir, ImageSplits& images);
+
 // Images and what each one shows: a label per image, 0 to 9.
 struct LabelledImages {
   ImageSet images;
@@ -45,6 +51,8 @@ LabelledSplits load_labelled_fashion_mnist(const std::filesystem::path& dir);
 //   NAME.png          an image per row, its pixels row-major: 1024 x count in 8-bit RGB
 // The last fifth of the training images is the validation set: 10,000 of 50,000.
 ImageSplits load_cifar10(const std::filesystem::path& dir);
+// The labels of the records; a PNG has none, which fails.
+void add_cifar10_labels(const std::filesystem::path& dir, ImageSplits& images);
 
 // train_32x32.tar and valid_32x32.tar, of 8-bit RGB images, 32 x 32 each. The images of the second
 // are for testing; 20,000 of the first, drawn at random but always the same (at most a sixth of

@@ -37,4 +37,27 @@ Tensor to_tensor(const ImageSet& images, std::span<const std::uint32_t> indices)
   return out;
 }
 
+Tensor one_hot(std::span<const std::uint8_t> labels) {
+  Tensor out = Tensor::zeros({std::ssize(labels), label_kinds});
+  Real* to = out.mutable_data();
+  for (const std::uint8_t label : labels) {
+    if (label >= label_kinds)
+      fail("one_hot", "labels of 0 to ", label_kinds - 1, " expected, got ", Index{label});
+    to[label] = 1;
+    to += label_kinds;
+  }
+  return out;
+}
+
+Tensor one_hot_labels(const ImageSet& images, std::span<const std::uint32_t> indices) {
+  if (images.labels.empty()) fail("one_hot_labels", "the images have no labels");
+  std::vector<std::uint8_t> labels;
+  for (const std::uint32_t index : indices) {
+    if (index >= images.labels.size())
+      fail("one_hot_labels", "no label ", index, " in a set of ", images.labels.size());
+    labels.push_back(images.labels[index]);
+  }
+  return one_hot(labels);
+}
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -1,4 +1,5 @@
-// Sets of 8-bit images: decoded in memory, or decoded from an archive when they are asked for.
+// Sets of 8-bit images, with or without labels: decoded in memory, or decoded from an archive when
+// they are asked for.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 class PngArchive;
 
+constexpr Index label_kinds = 10;
+
 struct ImageShape {
   Index channels = 1, height = 28, width = 28;
   Index size() const { return channels * height * width; }
@@ -24,6 +27,8 @@ struct ImageSet {
   // If there is one, the images are these of the archive, in this order, and `pixels` is empty.
   std::shared_ptr<const PngArchive> archive = nullptr;
   std::vector<std::uint32_t> members = {};
+  // What each image shows, 0 to label_kinds - 1; empty unless somebody asked for labels.
+  std::vector<std::uint8_t> labels = {};
 
   Index image_size() const { return Index{channels} * height * width; }
   Index count() const {
@@ -49,5 +54,10 @@ std::uint32_t checksum(const ImageSet& images);
 // (indices, channels, height, width) with values 0 to 255. Throws an Error naming the file when an
 // image of an archive is damaged.
 Tensor to_tensor(const ImageSet& images, std::span<const std::uint32_t> indices);
+
+// What these images show, (indices, label_kinds): 1 in the column of the label, 0 elsewhere. Fails
+// for a set without labels.
+Tensor one_hot_labels(const ImageSet& images, std::span<const std::uint32_t> indices);
+Tensor one_hot(std::span<const std::uint8_t> labels);  // fails for a label that is out of range
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -10,6 +10,6 @@
 namespace backflow::inline BACKFLOW_PRECISION::purposes {
 
 inline constexpr Purpose initialization{0}, shuffling{1}, dequantization{2}, sampling{3},
-    augmentation{5}, targets{6};  // 4 is Purpose::testing
+    augmentation{5}, targets{6}, probing{7};  // 4 is Purpose::testing
 
 }  // namespace backflow::inline BACKFLOW_PRECISION::purposes

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <climits>
 #include <span>
+#include <utility>
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -78,6 +79,40 @@ std::size_t MaybeGzip::inflate_some(std::uint8_t* to, std::size_t size) {
          "), expected a valid stream; fetch the file again");
   member_ended_ = status == Z_STREAM_END;
   return room - gzip_.avail_out;
+}
+
+// ---- Lengths ----------------------------------------------------------------------------------
+
+GzipLength::GzipLength() {
+  constexpr int best = 9, memory = 8, as_gzip = MAX_WBITS + 16;
+  if (deflateInit2(&gzip_, best, Z_DEFLATED, as_gzip, memory, Z_DEFAULT_STRATEGY) != Z_OK)
+    fail("gzip", "cannot start zlib");
+}
+
+void GzipLength::compress(int flush) {
+  std::uint8_t out[4096];
+  do {
+    gzip_.next_out = out;
+    gzip_.avail_out = sizeof out;
+    deflate(&gzip_, flush);
+    length_ += sizeof out - gzip_.avail_out;
+  } while (gzip_.avail_out == 0);
+}
+
+void GzipLength::add(std::span<const std::uint8_t> bytes) {
+  while (!bytes.empty()) {
+    const std::size_t size = std::min<std::size_t>(bytes.size(), UINT_MAX);
+    gzip_.next_in = const_cast<Bytef*>(bytes.data());
+    gzip_.avail_in = static_cast<uInt>(size);
+    compress(Z_NO_FLUSH);
+    bytes = bytes.subspan(size);
+  }
+}
+
+std::uint64_t GzipLength::finish() {
+  compress(Z_FINISH);
+  deflateReset(&gzip_);
+  return std::exchange(length_, 0);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -6,6 +6,8 @@
 
 #include <zlib.h>
 
+#include <span>
+
 #include "backflow/apps/files/atomic_file.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -38,6 +40,24 @@ class MaybeGzip {
   std::string compressed_bytes_;
   bool member_ended_ = false, found_other_data_ = false;
   z_stream gzip_{};
+};
+
+// How long a gzip file of some bytes is, at the best compression, without the file.
+class GzipLength {
+ public:
+  GzipLength();
+  GzipLength(const GzipLength&) = delete;
+  GzipLength& operator=(const GzipLength&) = delete;
+  ~GzipLength() { deflateEnd(&gzip_); }
+
+  void add(std::span<const std::uint8_t> bytes);
+  std::uint64_t finish();  // of all that was added; then it begins with another file
+
+ private:
+  void compress(int flush);
+
+  z_stream gzip_{};
+  std::uint64_t length_ = 0;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -25,8 +25,8 @@ static void check(const std::string& where, const Picture& p) {
          " and a byte for each value");
 }
 
-void write_png(const std::filesystem::path& path, const Picture& picture) {
-  check(path.string(), picture);
+std::string encode_png(const Picture& picture, const std::string& where) {
+  check(where, picture);
   png_image image{};
   image.version = PNG_IMAGE_VERSION;
   image.width = static_cast<png_uint_32>(picture.width);
@@ -35,8 +35,13 @@ void write_png(const std::filesystem::path& path, const Picture& picture) {
   png_alloc_size_t size = PNG_IMAGE_PNG_SIZE_MAX(image);
   std::string bytes(size, '\0');
   if (!png_image_write_to_memory(&image, bytes.data(), &size, 0, picture.pixels.data(), 0, nullptr))
-    fail(path.string(), "libpng cannot encode the picture: ", image.message);
-  write_file_atomically(path, std::string_view(bytes).substr(0, size));
+    fail(where, "libpng cannot encode the picture: ", image.message);
+  bytes.resize(size);
+  return bytes;
+}
+
+void write_png(const std::filesystem::path& path, const Picture& picture) {
+  write_file_atomically(path, encode_png(picture, path.string()));
 }
 
 // ---- Reading ----------------------------------------------------------------------------------

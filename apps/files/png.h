@@ -22,6 +22,9 @@ struct NotFinite : Error {
   using Error::Error;
 };
 
+// The bytes of a PNG file of it. Throws an Error, naming `where`, when the picture is not one.
+std::string encode_png(const Picture& picture, const std::string& where);
+
 // Atomic. Throws an Error when the picture is not one or the file cannot be written.
 void write_png(const std::filesystem::path& path, const Picture& picture);
 

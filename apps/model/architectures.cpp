@@ -5,6 +5,7 @@
 #include "backflow/apps/model/layers.h"
 #include "backflow/flows/image/actnorm.h"
 #include "backflow/flows/image/coupling.h"
+#include "backflow/flows/image/flatten.h"
 #include "backflow/flows/image/squeeze.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -49,6 +50,14 @@ class Planner {
       if (i > 0) activation();
       add(layer_.make, layer_.products, true, numbers(i));
     }
+    return {std::move(parts_), {C_ * H_ * W_}};
+  }
+
+  Plan vector() && {
+    add([](const Site& site) -> std::unique_ptr<Flow> {
+      return std::make_unique<Flatten>(Shape{site.C, site.H, site.W});
+    });
+    add(layer_.make, layer_.products, true, numbers(0));
     return {std::move(parts_), {C_ * H_ * W_}};
   }
 
@@ -139,6 +148,16 @@ std::string describe_glow(const Config& c) {
          layer_in_words(c, "", "");
 }
 
+// "MAF, 5 layers, networks 2 x 1024, given the label"
+std::string describe_vector(const Config& c) {
+  const std::string nets =
+      c.depth == 0 ? "affine networks"
+                   : "networks " + std::to_string(c.depth) + " x " + std::to_string(c.width);
+  return layers()[c.layer].words + ", " + std::to_string(c.num_layers) +
+         (c.num_layers == 1 ? " layer, " : " layers, ") + nets +
+         (c.context == "none" ? "" : ", given the " + c.context);
+}
+
 }  // namespace
 
 const Table<ArchitectureRow>& architectures() {
@@ -154,7 +173,10 @@ const Table<ArchitectureRow>& architectures() {
         describe_convolutions},
        {"glow", "num_blocks blocks of block_size steps: actnorm, convolution, coupling", true,
         [](const Config& c, const ImageShape& image) { return Planner(c, image).glow(); },
-        describe_glow}});
+        describe_glow},
+       {"vector", "one flow on all pixels as a vector: num_layers layers, networks in each", false,
+        [](const Config& c, const ImageShape& image) { return Planner(c, image).vector(); },
+        describe_vector}});
   return all;
 }
 

@@ -6,6 +6,7 @@
 #include "backflow/apps/model/activations.h"
 #include "backflow/apps/model/architectures.h"
 #include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/initial_values.h"
 #include "backflow/apps/model/layers.h"
@@ -41,17 +42,12 @@ std::string either(const std::vector<std::string>& names) {
   return text;
 }
 
-// "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: conv1x1"
+// "fc: exact, self_normalizing, relative_gradient; cnn: exact, ..."
 std::string layers_by_architecture() {
-  const std::size_t all = architectures().rows().size();
-  const auto suits_all = [&](const LayerRow& row) { return row.architectures.size() == all; };
-  std::string text = either(layers().where(suits_all).names());
+  std::string text;
   for (const std::string& architecture : architectures().names()) {
-    std::string others;
-    for (const LayerRow& row : layers().rows())
-      if (!suits_all(row) && row.suits(architecture))
-        others += (others.empty() ? "; " + architecture + ": " : ", ") + row.name;
-    text += others;
+    const auto suits = [&](const LayerRow& row) { return row.suits(architecture); };
+    text += (text.empty() ? "" : "; ") + architecture + ": " + layers().where(suits).in_words();
   }
   return text;
 }
@@ -62,6 +58,7 @@ const Meanings& meanings() {
   static const Meanings all{
       .dataset = either(datasets().names()),
       .augment = "random changes of training images: " + either(augmentations().names()),
+      .context = "what the flow is told of each image: " + either(contexts().names()),
       .architecture = either(architectures().names()),
       .layer = layers_by_architecture(),
       .activation = either(activations().names()),
@@ -82,6 +79,7 @@ void validate(const Config& c) {
   augmentations()[c.augment];
   architectures()[c.architecture];
   check_layer(c.layer, c.architecture);
+  check_layer_context(c.context, c.layer);
   initial_values()[c.init];
   optimizers()[c.optimizer];
   schedules()[c.schedule];
@@ -99,6 +97,7 @@ void validate(const Config& c) {
   in_range("num_blocks", c.num_blocks, 1, 16);
   in_range("block_size", c.block_size, 1, 1000);
   in_range("width", c.width, 1, 65536);
+  in_range("depth", c.depth, 0, 100);
   in_range("kernel_size", c.kernel_size, 1, 99);
   require(c.kernel_size % 2 == 1, "kernel_size", "an odd number", c.kernel_size);
   in_range("batch_size", c.batch_size, 1, many);

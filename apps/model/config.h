@@ -10,7 +10,7 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 // What --help says of the fields that hold the name of a row of a table: which names there are.
 struct Meanings {
-  std::string dataset, augment, architecture, layer, activation, init, optimizer, schedule;
+  std::string dataset, augment, context, architecture, layer, activation, init, optimizer, schedule;
 };
 const Meanings& meanings();
 
@@ -18,12 +18,14 @@ struct Config {
   std::string experiment;
   std::string dataset = "mnist";
   std::string augment = "none";
+  std::string context = "none";
   std::string architecture = "fc";
   std::string layer = "self_normalizing";
   Index num_layers = 2;
   Index num_blocks = 3;
   Index block_size = 3;
   Index width = 512;
+  Index depth = 2;
   Index kernel_size = 3;
   std::string activation = "smooth_leaky_relu";
   double alpha = 0.3;
@@ -57,13 +59,16 @@ struct Config {
     f("experiment", self.experiment, "the experiment's name");
     f("dataset", self.dataset, meanings().dataset.c_str());
     f("augment", self.augment, meanings().augment.c_str());
+    f("context", self.context, meanings().context.c_str());
     f("architecture", self.architecture, meanings().architecture.c_str());
     f("layer", self.layer, meanings().layer.c_str());
-    f("num_layers", self.num_layers, "fc: how many of them");
+    f("num_layers", self.num_layers, "fc, vector: how many of them");
     f("num_blocks", self.num_blocks,
       "cnn, glow: blocks, with a squeeze between (glow: before) them");
     f("block_size", self.block_size, "cnn, glow: layers, or steps of flow, in a block");
-    f("width", self.width, "glow: hidden channels of the couplings");
+    f("width", self.width,
+      "glow: hidden channels of the couplings; vector: units of a hidden layer");
+    f("depth", self.depth, "vector: hidden layers of a network");
     f("kernel_size", self.kernel_size, "exact and self_normalizing convolutions: an odd number");
     f("activation", self.activation, meanings().activation.c_str());
     f("alpha", self.alpha, "the activation's slope (leaky_relu, smooth_leaky_relu) or gain");

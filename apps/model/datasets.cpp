@@ -1,5 +1,7 @@
 #include "backflow/apps/model/datasets.h"
 
+#include <zlib.h>
+
 #include "backflow/apps/data/datasets.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -16,6 +18,7 @@ const Table<DatasetRow>& datasets() {
                                        {1, 28, 28},
                                        "",
                                        load_mnist,
+                                       add_mnist_labels,
                                        Checksums{1384265727, 2524351528, 3838467927}},
                                       {"fashion_mnist",
                                        "70,000 pieces of clothing, gray, 28 x 28",
@@ -23,6 +26,7 @@ const Table<DatasetRow>& datasets() {
                                        {1, 28, 28},
                                        debians_fashion_mnist,
                                        load_fashion_mnist,
+                                       add_fashion_mnist_labels,
                                        Checksums{1292998557, 2757646165, 309494841}},
                                       {"cifar10",
                                        "60,000 photographs of ten kinds of things, colour, 32 x 32",
@@ -30,6 +34,7 @@ const Table<DatasetRow>& datasets() {
                                        {3, 32, 32},
                                        "",
                                        load_cifar10,
+                                       add_cifar10_labels,
                                        Checksums{2885625128, 3536555025, 1854372032}},
                                       {"imagenet32",
                                        "1.3 million photographs, colour, 32 x 32",
@@ -37,6 +42,7 @@ const Table<DatasetRow>& datasets() {
                                        {3, 32, 32},
                                        "",
                                        load_imagenet32,
+                                       nullptr,
                                        Counts{1'281'167, 49'999, 50'000}}});
   return all;
 }
@@ -72,7 +78,24 @@ static bool is_all_of(const DatasetRow& dataset, const ImageSplits& images) {
          test >= counts.least_test && test <= counts.most_test;
 }
 
-ImageSplits load_dataset(const std::string& name, const fs::path& dir) {
+static std::vector<std::string> names_of_labelled() {
+  return datasets().where([](const DatasetRow& row) { return row.add_labels != nullptr; }).names();
+}
+
+static void add_labels(const DatasetRow& dataset, const fs::path& dir, ImageSplits& images) {
+  if (!dataset.add_labels)
+    fail("context", dataset.title, " has no labels here, expected one of ",
+         in_words(names_of_labelled()));
+  dataset.add_labels(dir, images);
+  const auto add = [](std::uint32_t& sum, const ImageSet& set) {
+    sum = static_cast<std::uint32_t>(crc32_z(sum, set.labels.data(), set.labels.size()));
+  };
+  add(images.train_checksum, images.train);
+  add(images.validation_checksum, images.validation);
+  add(images.test_checksum, images.test);
+}
+
+ImageSplits load_dataset(const std::string& name, const fs::path& dir, bool labels) {
   const DatasetRow& dataset = datasets()[name];
   ImageSplits images = dataset.load(dir);
   images.train_checksum = checksum(images.train);
@@ -84,6 +107,7 @@ ImageSplits load_dataset(const std::string& name, const fs::path& dir) {
            "; say --dataset ", other.name);
   images.published = is_all_of(dataset, images);
   images.name = images.published ? dataset.title : dir.string();
+  if (labels) add_labels(dataset, dir, images);
   return images;
 }
 

@@ -24,6 +24,8 @@ struct DatasetRow {
   ImageShape shape;       // of an image, unless somebody brings others of his own
   std::string elsewhere;  // where they are when not in data/NAME, or nothing
   ImageSplits (*load)(const std::filesystem::path& dir);
+  // Adds the labels to the images that were loaded from there; null: it has none.
+  void (*add_labels)(const std::filesystem::path& dir, ImageSplits& images);
   std::variant<Checksums, Counts> known_by;
 
   // data/NAME; or the directory elsewhere, while that is there and data/NAME is not.
@@ -35,7 +37,9 @@ const Table<DatasetRow>& datasets();
 // The data set whose test images these are, by their checksum; null where they are somebody's own.
 const DatasetRow* known_by_test_images(const ImageSet& test);
 
-// Fails when the images are those of another data set; notes whether they are this one's.
-ImageSplits load_dataset(const std::string& name, const std::filesystem::path& dir);
+// Fails when the images are those of another data set; notes whether they are this one's. With
+// labels if asked for, or else it fails; the checksums are then those of images and labels.
+ImageSplits load_dataset(const std::string& name, const std::filesystem::path& dir,
+                         bool labels = false);
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -2,12 +2,16 @@
 
 #include <cmath>
 
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/initial_values.h"
+#include "backflow/apps/model/vector_flows.h"
+#include "backflow/apps/model/whole_number_flow.h"
 #include "backflow/flows/linear/conv1x1.h"
 #include "backflow/flows/linear/conv_exponential.h"
 #include "backflow/flows/linear/emerging.h"
 #include "backflow/flows/linear/random_orthogonal.h"
 #include "backflow/flows/linear/self_normalizing.h"
+#include "backflow/flows/residual/residual.h"
 #include "backflow/ops/conv.h"
 #include "backflow/ops/linalg.h"
 #include "backflow/ops/pointwise.h"
@@ -185,7 +189,64 @@ const Table<LayerRow>& layers() {
                  false,
                  false,
                  conv1x1,
-                 conv1x1_products}});
+                 conv1x1_products},
+                {"nice",
+                 "additive couplings, and a scale for each pixel",
+                 {"vector"},
+                 "NICE",
+                 false,
+                 false,
+                 make_nice,
+                 nice_products,
+                 true},
+                {"real_nvp",
+                 "affine couplings",
+                 {"vector"},
+                 "Real NVP",
+                 false,
+                 false,
+                 make_real_nvp,
+                 real_nvp_products,
+                 true},
+                {"maf",
+                 "masked autoregressive flow: affine, each pixel as those before it say",
+                 {"vector"},
+                 "MAF",
+                 false,
+                 false,
+                 make_maf,
+                 maf_products,
+                 true},
+                {"neural_spline_coupling",
+                 "couplings by monotone splines",
+                 {"vector"},
+                 "neural spline couplings",
+                 false,
+                 false,
+                 make_neural_spline_coupling,
+                 neural_spline_coupling_products,
+                 true},
+                {"integer_discrete_flow",
+                 "whole numbers are added to whole pixels, which get a probability",
+                 {"vector"},
+                 "integer discrete flow",
+                 false,
+                 false,
+                 make_integer_discrete_flow,
+                 integer_discrete_flow_products,
+                 false,
+                 make_split_mixture},
+                {"residual_flow",
+                 "blocks x + g(x); an unbiased estimate of the likelihood",
+                 {"vector"},
+                 "Residual Flow",
+                 false,
+                 false,
+                 make_residual_flow,
+                 residual_flow_products,
+                 true,
+                 nullptr,
+                 Residual::most_exact}});
   return all;
 }
 
@@ -196,6 +257,13 @@ void check_layer(const std::string& layer, const std::string& architecture) {
   if (!layers().contains(layer)) fail(suitable.what(), suitable.not_found(layer));
   fail(suitable.what(), "expected one of ", suitable.in_words(), ", got '", layer,
        "', which does not suit ", architecture);
+}
+
+void check_layer_context(const std::string& context, const std::string& layer) {
+  if (contexts()[context].width == 0 || layers()[layer].takes_context) return;
+  const auto taking = layers().where([](const LayerRow& row) { return row.takes_context; });
+  fail("context", "expected none, for the layer ", layer, " takes no context, got '", context,
+       "'; those that do: ", taking.in_words());
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "backflow/apps/data/images.h"
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/site.h"
 #include "backflow/flows/density.h"
 #include "backflow/flows/sequential.h"
@@ -12,7 +13,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 
 // A flow over images with pixels 0..255: dequantize, normalize to (0, 1), squeeze into
 // (a, 1 - a), logit, and from index 4 on the configuration's layers, with the names and in the
-// order of the authors' code, whose state_dicts load.
+// order of the authors' code, whose state_dicts load. A flow of whole numbers takes the pixels as
+// they are: there are but the configuration's layers, and a base of whole numbers.
 class Model {
  public:
   // Fails when the images cannot be squeezed as often as the configuration asks; and, before a
@@ -24,20 +26,29 @@ class Model {
   const Sequential& flow() const { return *flow_; }
   const Density& density() const { return *density_; }
   const ImageShape& image() const { return image_; }
+  // What each walk must be given beside the images.
+  const ContextRow& context() const { return context_; }
   Index parameter_count() const;
   bool has_learned_inverse() const { return flow_->has_learned_inverse(); }
   // False: training minimises something that lacks log-determinants, though not their gradients, or
   // that has them only nearly.
   bool objective_is_likelihood() const { return flow_->exact_in_training(); }
+  // False: its log-likelihood is to be had as an unbiased estimate only, from random probes.
+  bool has_exact_likelihood() const { return exact_likelihood_; }
+  // Its likelihood is the probability of an image, not a density of images with noise.
+  bool is_of_whole_numbers() const { return base_ != nullptr; }
 
  private:
   struct Parts;
-  Model(Parts parts, const ImageShape& image);
+  Model(Parts parts, const ImageShape& image, const ContextRow& context);
   static Parts build(const Config& config, const ImageShape& image,
                      const std::optional<ParameterBudget>& budget);
 
   ImageShape image_;
+  const ContextRow& context_;
+  bool exact_likelihood_;
   std::unique_ptr<Sequential> flow_;
+  std::unique_ptr<Base> base_;  // null: the standard normal
   std::unique_ptr<Density> density_;
 };
 

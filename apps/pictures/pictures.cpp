@@ -37,11 +37,18 @@ double mean_difference(const Tensor& a, const Tensor& b) {
 
 // ---- Samples ----------------------------------------------------------------------------------
 
+Index sample_count(const Model& model, const SampleOptions& options) {
+  const Index kinds = model.context().width;
+  return options.count > 0 ? options.count : kinds > 0 ? 8 * kinds : 64;
+}
+
 Tensor draw_samples(const Model& model, const SampleOptions& options) {
+  const Index count = sample_count(model, options);
   Pass pass;
   pass.inverse = options.inverse;
+  pass.context = model.context().in_turn(count);
   const Random latents(options.seed, purposes::sampling);
-  return as_images(model.density().sample(options.count, latents, options.temperature, pass),
+  return as_images(model.density().sample(count, latents, options.temperature, pass),
                    model.image());
 }
 
@@ -50,18 +57,35 @@ static Picture square_of(const Tensor& samples) {
   return image_grid(samples, static_cast<int>(std::ceil(std::sqrt(count))), padding, scale);
 }
 
-void save_samples(const std::filesystem::path& path, const Tensor& samples) {
-  write_png(path, square_of(samples));
+// A row for each kind; where one is short of a sample, it ends in black.
+static Picture rows_of_kinds(const Tensor& samples, Index kinds) {
+  const Index count = samples.size(0), size = samples.size() / std::max<Index>(1, count);
+  const Index columns = (count + kinds - 1) / kinds;
+  Shape shape = samples.shape();
+  shape[0] = std::min(kinds, count) * columns;
+  Tensor rows = Tensor::zeros(shape);
+  Real* const to = rows.mutable_data();
+  for (Index i = 0; i < count; ++i)
+    std::copy_n(samples.data() + i * size, size, to + (i % kinds * columns + i / kinds) * size);
+  return image_grid(rows, static_cast<int>(columns), padding, scale);
+}
+
+static Picture picture_of(const Tensor& samples, Index kinds) {
+  return kinds > 0 ? rows_of_kinds(samples, kinds) : square_of(samples);
+}
+
+void save_samples(const std::filesystem::path& path, const Tensor& samples, Index kinds) {
+  write_png(path, picture_of(samples, kinds));
 }
 
 void save_samples(const std::filesystem::path& path, const Model& model,
                   const SampleOptions& options) {
-  save_samples(path, draw_samples(model, options));
+  save_samples(path, draw_samples(model, options), model.context().width);
 }
 
 bool save_captioned_samples(const std::filesystem::path& path, const Tensor& samples,
-                            const std::vector<std::string>& lines) {
-  const Picture square = square_of(samples);
+                            const std::vector<std::string>& lines, Index kinds) {
+  const Picture square = picture_of(samples, kinds);
   std::size_t longest = 0;
   for (const std::string& line : lines) longest = std::max(longest, line.size());
   const int words = 8 * static_cast<int>(longest) + 16;  // about as wide as they are drawn
@@ -82,11 +106,13 @@ static int scale_beside_words(const Tensor& images) {
 }
 
 Reconstruction save_reconstruction(const std::filesystem::path& path, const Model& model,
-                                   const Tensor& images, Inverse inverse) {
+                                   const Tensor& images, Inverse inverse, const Tensor& context) {
   constexpr int words = 180;  // as wide as those at the left
   const NoGrad no_grad;
   Pass pass;
   pass.inverse = inverse;
+  pass.context = context;
+  pass.probes = Random(0, purposes::probing);  // where a log-determinant is estimated: not needed
   const Tensor z = model.flow().forward(images, pass).z.value();
   const Tensor back = within_range(as_images(model.flow().inverse(z, pass), model.image()));
   const Tensor difference = distances(images, back);

@@ -7,6 +7,7 @@
 
 #include "backflow/apps/bench/bench.h"
 #include "backflow/apps/bench/profile_table.h"
+#include "backflow/apps/data/code_lengths.h"
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/model/checkpoint.h"
@@ -86,7 +87,7 @@ static Images load_images(const DataOptions& options, const CheckpointOptions& m
                           const Loaded& loaded) {
   const std::string& dataset = options.dataset.empty() ? loaded.config.dataset : options.dataset;
   const auto dir = find_data(dataset, options, model, loaded.config);
-  ImageSplits all = load_dataset(dataset, dir);
+  ImageSplits all = load_dataset(dataset, dir, loaded.model.context().of_labels);
   const bool comparable = is_comparable(loaded.config, all);
   Images images{part_of(all, options.split), all.name, comparable};
   const ImageShape& expected = loaded.model.image();
@@ -121,7 +122,43 @@ static Likelihood exact_likelihood(const Model& model, const ImageSet& images,
   if (!std::isfinite(result.nll)) throw Diverged("it is not finite");
   return result;
 } catch (const Diverged& error) {
-  fail(options.checkpoint.string(), "no exact NLL: ", error.what(), "; has the model diverged?");
+  fail(options.checkpoint.string(), "no NLL: ", error.what(), "; has the model diverged?");
+}
+
+// As --json has it, and as words.
+static std::pair<const char*, const char*> kind_of_nll(const Model& model) {
+  if (!model.has_exact_likelihood()) return {"unbiased estimate", "NLL, an unbiased estimate"};
+  if (model.is_of_whole_numbers())
+    return {"exact probability", "exact NLL of whole numbers, without dequantization"};
+  return {"exact density", "exact NLL"};
+}
+
+std::string code_lengths_in_words(const ImageSet& images, Index limit) {
+  const CodeLengths files = code_lengths(images, limit);
+  return text(
+      "files of the same images, bits/dim: PNG of each %.4f, gzip of each %.4f, gzip of all "
+      "together "
+      "%.4f\n",
+      files.png, files.gzip, files.gzip_of_all);
+}
+
+static Json json_of(const EvaluateOptions& options, const Loaded& loaded, const ImageSet& images,
+                    const Likelihood& result, const std::string& noise) {
+  Json json{{"experiment", options.experiment},
+            {"split", name_of(options.split)},
+            {"images", result.images},
+            {"noise", noise},
+            {"context", loaded.config.context},
+            {"likelihood", kind_of_nll(loaded.model).first},
+            {"nll_nats", result.nll},
+            {"standard_error", result.standard_error},
+            {"bits_per_dim", bits_per_dim(result.nll, loaded.model.image())},
+            {"log_prob_first", result.first}};
+  if (!loaded.model.is_of_whole_numbers()) return json;
+  const CodeLengths files = code_lengths(images, options.limit);
+  json["files_bits_per_dim"] = {
+      {"png", files.png}, {"gzip", files.gzip}, {"gzip_of_all", files.gzip_of_all}};
+  return json;
 }
 
 void evaluate_checkpoint(const EvaluateOptions& options) {
@@ -130,21 +167,18 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
   const Model& model = loaded.model;
   const Images images = load_images(options, options, loaded);
   const Likelihood result = exact_likelihood(model, images.set, options);
-  const double bits = bits_per_dim(result.nll, model.image());
-  const char* noise = options.noise == Noise::uniform ? "uniform" : "midpoint";
-  if (options.json)
-    return print({{"experiment", options.experiment},
-                  {"split", name_of(options.split)},
-                  {"images", result.images},
-                  {"noise", noise},
-                  {"nll_nats", result.nll},
-                  {"standard_error", result.standard_error},
-                  {"bits_per_dim", bits},
-                  {"log_prob_first", result.first}});
+  const char* noise = model.is_of_whole_numbers()       ? "no"
+                      : options.noise == Noise::uniform ? "uniform"
+                                                        : "midpoint";
+  if (options.json) return print(json_of(options, loaded, images.set, result, noise));
   std::printf("%s on %lld %s images of %s, %s noise\n", options.experiment.c_str(),
               number(result.images), name_of(options.split), printable(images.name).c_str(), noise);
-  std::printf("exact NLL: %.2f +- %.2f nats per image, %.4f bits/dim\n", result.nll,
-              result.standard_error, bits);
+  const bool labels = model.context().of_labels;
+  std::printf("%s%s: %.2f +- %.2f nats per image, %.4f bits/dim\n", kind_of_nll(model).second,
+              labels ? " of the images given their labels" : "", result.nll, result.standard_error,
+              bits_per_dim(result.nll, model.image()));
+  if (model.is_of_whole_numbers())
+    std::printf("%s", code_lengths_in_words(images.set, options.limit).c_str());
   if (images.comparable) std::printf("paper, converged: %s on test\n", experiment.paper.c_str());
 }
 
@@ -159,7 +193,7 @@ static const char* unless_captioned(bool captions) {
 static std::string compare_inverses(const Model& model, SampleOptions options,
                                     const Tensor& samples) try {
   if (!model.has_learned_inverse()) return "";
-  options.count = std::min<Index>(options.count, 64);
+  options.count = std::min<Index>(sample_count(model, options), 64);
   options.inverse = options.inverse == Inverse::exact ? Inverse::learned : Inverse::exact;
   const double apart =
       mean_difference(slice(samples, 0, 0, options.count), draw_samples(model, options));
@@ -175,15 +209,16 @@ void sample_checkpoint(const SampleCommand& command) {
   options.inverse = choose_inverse(command, model, command.inverse);
   const Tensor samples = draw_samples(model, options);
   std::vector<std::string> lines = {text("%lld samples by the %s inverse, temperature %g",
-                                         number(options.count), name_of(options.inverse),
+                                         number(samples.size(0)), name_of(options.inverse),
                                          options.temperature)};
+  if (model.context().of_labels) lines.push_back("a row for each label, from 0 above to 9");
   if (const std::string other = compare_inverses(model, options, samples); !other.empty())
     lines.push_back(other);
   bool captions = true;
   if (command.plain)
-    save_samples(command.out, samples);
+    save_samples(command.out, samples, model.context().width);
   else
-    captions = save_captioned_samples(command.out, samples, lines);
+    captions = save_captioned_samples(command.out, samples, lines, model.context().width);
   std::printf("%s: %s%s\n", command.out.c_str(), lines[0].c_str(), unless_captioned(captions));
   for (std::size_t i = 1; i < lines.size(); ++i) std::printf("%s\n", lines[i].c_str());
 }
@@ -195,7 +230,8 @@ void reconstruct_images(const ReconstructCommand& command) {
   std::vector<std::uint32_t> first(std::min(command.count, images.count()));
   std::iota(first.begin(), first.end(), 0u);
   const Reconstruction result =
-      save_reconstruction(command.out, loaded.model, to_tensor(images, first), inverse);
+      save_reconstruction(command.out, loaded.model, to_tensor(images, first), inverse,
+                          loaded.model.context().of_images(images, first));
   std::printf(
       "%s: %lld %s images, back by the %s inverse, mean |difference| %.2g of a pixel's range%s\n",
       command.out.c_str(), number(std::ssize(first)), name_of(command.split), name_of(inverse),

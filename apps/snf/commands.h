@@ -31,6 +31,8 @@ struct EvaluateOptions : CheckpointOptions, DataOptions {
   bool json = false;
 };
 void evaluate_checkpoint(const EvaluateOptions& options);
+// What PNG and gzip need for the same images: a line.
+std::string code_lengths_in_words(const ImageSet& images, Index limit = 0);
 
 struct SampleCommand : CheckpointOptions {
   std::filesystem::path out;

@@ -15,6 +15,7 @@
 #include "backflow/apps/model/activations.h"
 #include "backflow/apps/model/architectures.h"
 #include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/experiments.h"
 #include "backflow/apps/model/initial_values.h"
@@ -83,9 +84,9 @@ std::string names_of(const Table<Row>& table) {
 }
 
 std::string names_of_all_tables() {
-  return names_of(datasets()) + names_of(augmentations()) + names_of(architectures()) +
-         names_of(layers()) + names_of(activations()) + names_of(initial_values()) +
-         names_of(optimizers()) + names_of(schedules());
+  return names_of(datasets()) + names_of(augmentations()) + names_of(contexts()) +
+         names_of(architectures()) + names_of(layers()) + names_of(activations()) +
+         names_of(initial_values()) + names_of(optimizers()) + names_of(schedules());
 }
 
 // ---- The commands ---------------------------------------------------------------------------
@@ -141,7 +142,8 @@ void add_inverse(Command& command, std::optional<Inverse>& inverse) {
 }
 
 void add_evaluate(CLI::App& app, EvaluateOptions& options) {
-  Command evaluate(app, "evaluate", "The exact NLL of a checkpoint");
+  Command evaluate(app, "evaluate",
+                   "The NLL of a checkpoint: exact, or where it cannot be, an unbiased estimate");
   add_checkpoint(evaluate, options);
   add_data(evaluate, options);
   evaluate.number<Index>("--limit", "N", options.limit, 1, many, "only the first N images", "all");
@@ -158,7 +160,8 @@ void add_sample(CLI::App& app, SampleCommand& command) {
   add_checkpoint(sample, command);
   sample.picture(command.out);
   sample.number<Index>("--count", "N", command.samples.count, 1, most_samples,
-                       ("how many, up to " + std::to_string(most_samples)).c_str(), "64");
+                       ("how many, up to " + std::to_string(most_samples)).c_str(),
+                       "64, or 8 of each label");
   add_inverse(sample, command.inverse);
   sample.number<double>("--temperature", "T", command.samples.temperature, 0, 1e6,
                         "standard deviation of the latents", "1");

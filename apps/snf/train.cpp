@@ -8,11 +8,13 @@
 #include "backflow/apps/files/quote.h"
 #include "backflow/apps/files/text.h"
 #include "backflow/apps/model/augmentations.h"
+#include "backflow/apps/model/contexts.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/pictures/curve.h"
 #include "backflow/apps/pictures/filters.h"
 #include "backflow/apps/pictures/pictures.h"
+#include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/resume.h"
 #include "backflow/apps/train/loop.h"
 #include "backflow/engine/trace.h"
@@ -36,9 +38,13 @@ class ImageTraining : public Task {
     return config_.lr * schedule_.factor(config_, step, steps_per_epoch());
   }
   double validation_nll() const override {
-    return exact_nll(images_.validation, Split::validation);
+    return evaluate(model_, images_.validation, Split::validation, Noise::uniform).nll;
   }
-  double test_nll() const override { return exact_nll(images_.test, Split::test); }
+  double test_nll() const override {
+    const Likelihood test = evaluate(model_, images_.test, Split::test, Noise::uniform);
+    standard_error_of_best_ = test.standard_error;
+    return test.nll;
+  }
   void save(const fs::path& checkpoint, const Position& position) override {
     save_checkpoint(checkpoint, config_, model_, *optimizer_, position);
   }
@@ -57,11 +63,12 @@ class ImageTraining : public Task {
   TrainingStart start();
   Index steps_per_epoch() const;
   LogColumns columns() const {
-    return {model_.objective_is_likelihood() ? "training NLL" : "objective"};
+    LogColumns columns{model_.objective_is_likelihood() ? "training NLL" : "objective"};
+    if (!model_.has_exact_likelihood()) columns.nll = "NLL est.";
+    return columns;
   }
-  double exact_nll(const ImageSet& images, Split split) const {
-    return evaluate(model_, images, split, Noise::uniform).nll;
-  }
+  std::string lines_on_nlls() const;
+  std::string best_nlls(const Position& position) const;
   void draw_curve(const MetricsTable& metrics) const;
 
   const TrainOptions& options_;
@@ -75,6 +82,8 @@ class ImageTraining : public Task {
   const ScheduleRow& schedule_;
   const Model model_;
   const std::unique_ptr<Optimizer> optimizer_;
+  // Of the test NLL at the best epoch, where this process has seen it.
+  mutable std::optional<double> standard_error_of_best_;
 };
 
 ImageTraining::ImageTraining(const TrainOptions& options)
@@ -85,7 +94,7 @@ ImageTraining::ImageTraining(const TrainOptions& options)
       checkpoint_(find_checkpoint(run_, options.resume, options.experiment)),
       config_(find_config(options, checkpoint_, run_)),
       data_(find_data(options, run_, config_)),
-      images_(load_dataset(config_.dataset, data_)),
+      images_(load_dataset(config_.dataset, data_, contexts()[config_.context].of_labels)),
       schedule_(schedules()[config_.schedule]),
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
@@ -130,6 +139,7 @@ StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index
   Pass pass;
   pass.noise = Random(config_.seed, purposes::dequantization, number);
   pass.examples = examples;
+  pass.context = model_.context().of_images(images_.train, examples);
   const Random changes(config_.seed, purposes::augmentation, number);
   const Tensor images = augmentations()[config_.augment].change(to_tensor(images_.train, examples),
                                                                 changes, examples);
@@ -145,7 +155,8 @@ void ImageTraining::draw_pictures(Index epoch, const MetricsTable& metrics, cons
   std::vector<std::uint32_t> first(std::min<Index>(10, images_.validation.count()));
   std::iota(first.begin(), first.end(), 0u);
   draw([&] {
-    save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first));
+    save_reconstruction(run_.reconstruction(), model_, to_tensor(images_.validation, first),
+                        Inverse::learned, model_.context().of_images(images_.validation, first));
   });
   draw([&] { draw_curve(metrics); });
   draw([&] { save_filters(run_.filters(), model_); });
@@ -159,30 +170,50 @@ void ImageTraining::draw_curve(const MetricsTable& metrics) const {
   std::optional<ReferenceLine> paper;
   if (is_comparable(config_, images_) && experiment_.paper_nll)
     paper = {*experiment_.paper_nll, "paper, converged: " + experiment_.paper};
-  plot_curve(points, run_.curve(), options_.experiment + " on " + images_.name, paper);
+  CurveAxes axes;
+  if (!model_.has_exact_likelihood()) axes.loss = "NLL, an unbiased estimate, nats per image";
+  plot_curve(points, run_.curve(), options_.experiment + " on " + images_.name, paper, axes);
+}
+
+// What the numbers are, unless all are exact, and of a density.
+std::string ImageTraining::lines_on_nlls() const {
+  if (model_.is_of_whole_numbers())
+    return "NLLs are exact, and of the images' probability: their pixels are whole numbers, and "
+           "nothing is dequantized.\n";
+  if (!model_.has_exact_likelihood())
+    return "NLL est.: an unbiased estimate of the NLL, from the same random numbers in each epoch, "
+           "and so is the objective.\n";
+  if (!model_.objective_is_likelihood())
+    return "The objective is what training minimises, not a likelihood. NLLs are exact.\n";
+  return "";
 }
 
 std::string ImageTraining::head() const {
-  const bool likelihood = model_.objective_is_likelihood();
   return text("%s: %s; %lld parameters\n", config_.experiment.c_str(),
               model_description(config_).c_str(), number(model_.parameter_count())) +
          text("images: %s, %lld training, %lld validation, %lld test; %lld steps an epoch\n",
               printable(images_.name).c_str(), number(images_.train.count()),
               number(images_.validation.count()), number(images_.test.count()),
               number(steps_per_epoch())) +
-         text("run directory: %s\n", run_.root.c_str()) +
-         (likelihood ? ""
-                     : "The objective is what training minimises, not a likelihood. NLLs are "
-                       "exact.\n") +
-         "\n" + TrainingLog::names(columns());
+         text("run directory: %s\n", run_.root.c_str()) + lines_on_nlls() + "\n" +
+         TrainingLog::names(columns());
+}
+
+std::string ImageTraining::best_nlls(const Position& position) const {
+  const double bits = bits_per_dim(position.best_test_nll, model_.image());
+  if (model_.has_exact_likelihood())
+    return text("validation NLL %.1f, test NLL %.1f nats per image, %.3f bits/dim",
+                position.best_nll, position.best_test_nll, bits);
+  const std::string error =
+      standard_error_of_best_ ? text(" +- %.1f", *standard_error_of_best_) : "";
+  return text("validation NLL est. %.1f, test NLL est. %.1f%s nats per image, %.3f bits/dim",
+              position.best_nll, position.best_test_nll, error.c_str(), bits);
 }
 
 std::string ImageTraining::end(const Position& position) const {
-  return text(
-             "\nbest: epoch %lld, validation NLL %.1f, test NLL %.1f nats per image, %.3f "
-             "bits/dim\n",
-             number(position.best_epoch), position.best_nll, position.best_test_nll,
-             bits_per_dim(position.best_test_nll, model_.image())) +
+  return text("\nbest: epoch %lld, %s\n", number(position.best_epoch),
+              best_nlls(position).c_str()) +
+         (model_.is_of_whole_numbers() ? code_lengths_in_words(images_.test) : "") +
          (is_comparable(config_, images_)
               ? text("paper, converged: test NLL %s\n", experiment_.paper.c_str())
               : "") +

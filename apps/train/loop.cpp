@@ -221,7 +221,7 @@ bool Loop::is_best(double validation_nll) const {
 template <class Nll>
 double Loop::exact(const Nll& nll) const try {
   const double value = nll();
-  if (!std::isfinite(value)) throw Diverged("the exact NLL is not finite");
+  if (!std::isfinite(value)) throw Diverged("the NLL is not finite");
   return value;
 } catch (const Diverged& cause) {
   throw diverged(", evaluation", cause);

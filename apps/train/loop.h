@@ -43,7 +43,8 @@ class Task {
   virtual StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) = 0;
   virtual double learning_rate(Index step) const = 0;
 
-  // Exact, nats per example. The loop asks for the test NLL where the validation NLL is the best.
+  // Exact, nats per example; or where that cannot be, an unbiased estimate, from the same random
+  // numbers in each epoch. The loop asks for the test NLL where the validation NLL is the best.
   virtual double validation_nll() const = 0;
   virtual double test_nll() const = 0;
 

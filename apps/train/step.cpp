@@ -68,8 +68,8 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
 // Epoch 0 of the noise is for evaluation, training counts from 1; splits do not share numbers.
 static Pass evaluation_pass(Split split, Noise noise, Index first, Index count) {
   Pass pass;
-  if (noise == Noise::midpoint) return pass;
-  pass.noise = Random(0, purposes::dequantization);
+  if (noise == Noise::uniform) pass.noise = Random(0, purposes::dequantization);
+  pass.probes = Random(0, purposes::probing);
   pass.examples.resize(count);
   const std::uint32_t offset = static_cast<std::uint32_t>(split) << 30;
   std::iota(pass.examples.begin(), pass.examples.end(), offset + static_cast<std::uint32_t>(first));
@@ -93,8 +93,9 @@ Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noi
     const Index count = std::min(batch, result.images - first);
     rows.resize(count);
     std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    const Tensor values =
-        log_prob(model, to_tensor(images, rows), evaluation_pass(split, noise, first, count));
+    Pass pass = evaluation_pass(split, noise, first, count);
+    pass.context = model.context().of_images(images, rows);
+    const Tensor values = log_prob(model, to_tensor(images, rows), pass);
     for (Index i = 0; i < count; ++i) {
       const double value = values[i];
       if (result.first.size() < 5) result.first.push_back(value);

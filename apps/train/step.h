@@ -20,7 +20,8 @@ struct StepResult {
   double reconstruction;  // sum over layers, without its weight
 };
 
-// Noise, forward, backward, clipping, the optimizer. `images` has pixels 0..255, (B, C, H, W).
+// Noise, forward, backward, clipping, the optimizer. `images` has pixels 0..255, (B, C, H, W); the
+// pass has what the model's context row makes of them.
 // Throws Diverged, naming the first op that produced a non-finite value.
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
                          const Tensor& images, Pass pass, double learning_rate);
@@ -30,14 +31,15 @@ enum class Noise { uniform, midpoint };
 
 struct Likelihood {
   Index images = 0;
-  double nll = 0;             // mean, nats per image: exact
-  double standard_error = 0;  // of that mean
+  double nll = 0;             // mean, nats per image: exact, or an unbiased estimate
+  double standard_error = 0;  // of that mean, for the choice of the images and for the estimates
   std::vector<double> first;  // log p of the first five images
 };
 
-// The exact likelihood of the first `limit` images (0: all). The uniform noise is a function of
+// The likelihood of the first `limit` images (0: all): exact, where the model has it so, or else an
+// unbiased estimate. The uniform noise, and the random probes of an estimate, are functions of
 // split and image alone: two evaluations of the same weights agree. Throws Diverged where the model
-// has no likelihood.
+// has no likelihood. Where the model takes a context it is that of p(image | context).
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
                     Index limit = 0);
 

@@ -2,6 +2,7 @@
 
 #include <stdio_ext.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <system_error>
@@ -22,10 +23,17 @@ void TrainingLog::say(const std::string& text) {
   quiet_ = true;
 }
 
+// Of the columns "validation NLL" and "test NLL".
+static int width_of(const LogColumns& columns, const char* split, int least) {
+  return std::max(least, static_cast<int>((split + columns.nll).size()) + 1);
+}
+
 std::string TrainingLog::names(const LogColumns& columns) {
   return text("%11s %12s", "epoch", columns.objective.c_str()) +
          (columns.reconstruction ? text(" %15s", "reconstruction") : "") +
-         text(" %15s %10s %8s %8s\n", "validation NLL", "test NLL", "ms/step", "seconds");
+         text("%*s%*s %8s %8s\n", width_of(columns, "validation ", 16),
+              ("validation " + columns.nll).c_str(), width_of(columns, "test ", 11),
+              ("test " + columns.nll).c_str(), "ms/step", "seconds");
 }
 
 void TrainingLog::row(const EpochMetrics& row, Index epochs) {
@@ -33,8 +41,9 @@ void TrainingLog::row(const EpochMetrics& row, Index epochs) {
   const std::string test_nll = row.test_nll ? text("%.*f", digits, *row.test_nll) : "-";
   say(text("%5lld/%-5lld %12.*f", number(row.epoch), number(epochs), digits, row.train_objective) +
       (columns_.reconstruction ? text(" %15.4g", row.reconstruction_loss) : "") +
-      text(" %15.*f %10s %8.1f %8.1f\n", digits, row.validation_nll, test_nll.c_str(),
-           row.ms_per_step, row.seconds));
+      text("%*.*f%*s %8.1f %8.1f\n", width_of(columns_, "validation ", 16), digits,
+           row.validation_nll, width_of(columns_, "test ", 11), test_nll.c_str(), row.ms_per_step,
+           row.seconds));
 }
 
 void TrainingLog::nothing_to_do(const RunDirectory& run, Index epochs, bool can_go_on) {

@@ -13,6 +13,7 @@ struct LogColumns {
   std::string objective;       // what training minimises, as its column is called
   int digits = 1;              // of what is in nats, behind the point
   bool reconstruction = true;  // whether there is such a loss
+  std::string nll = "NLL";     // what validation and test are measured by
 };
 
 class TrainingLog {

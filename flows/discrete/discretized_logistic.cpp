@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "backflow/flows/discrete/logistic_mass.h"
 #include "backflow/ops/axis.h"
 #include "backflow/ops/functions.h"
 #include "backflow/ops/pointwise.h"
@@ -10,7 +11,6 @@
 #include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
-namespace {
 
 double checked_step(const DiscretizedOptions& options) {
   for (const double positive : {options.step, options.scale})
@@ -21,6 +21,8 @@ double checked_step(const DiscretizedOptions& options) {
     fail("discretized_logistic", "a finite mean expected, got ", options.mean);
   return options.step;
 }
+
+namespace {
 
 Tensor log_scales(const Shape& shape, const DiscretizedOptions& options) {
   return Tensor::full(shape, static_cast<Real>(std::log(options.scale)));
@@ -40,19 +42,6 @@ Shape with_axis(Shape shape, Index size) {
   return shape;
 }
 
-// log P of each element.
-Var log_mass(const Var& z, const Var& mean, const Var& log_scale, double step) {
-  const Var per_scale = exp(-log_scale), from_mean = z - mean;
-  const Var a = (from_mean + 0.5 * step) * per_scale, b = (from_mean - 0.5 * step) * per_scale;
-  return log_sigmoid(a) + log_sigmoid(-b) + log1mexp(step * per_scale);
-}
-
-Tensor rounded_logistic(const Shape& z, const Random& random, double temperature,
-                        const Tensor& mean, const Tensor& log_scale, double step) {
-  const Tensor distance = standard_logistic().sample(z, random, temperature);
-  return round_to(mean + distance * exp(Var(log_scale)).value(), step);
-}
-
 Tensor spread_means(const Shape& latent, Index K, const DiscretizedOptions& options) {
   if (K < 1) fail("discretized_logistic", "at least one component expected, got ", K);
   Tensor means = Tensor::empty(with_axis(latent, K));
@@ -62,7 +51,24 @@ Tensor spread_means(const Shape& latent, Index K, const DiscretizedOptions& opti
   return means;
 }
 
-// The element of each line of K, of the component that a uniform number u chooses.
+}  // namespace
+
+Var log_mass(const Var& z, const Var& mean, const Var& log_scale, double step) {
+  const Var per_scale = exp(-log_scale), from_mean = z - mean;
+  const Var a = (from_mean + 0.5 * step) * per_scale, b = (from_mean - 0.5 * step) * per_scale;
+  return log_sigmoid(a) + log_sigmoid(-b) + log1mexp(step * per_scale);
+}
+
+Var log_mixture_mass(const Var& z, const Var& logits, const Var& mean, const Var& log_scale,
+                     double step) {
+  const Var each = reshape(z, with_axis(z.shape(), 1));
+  return logsumexp(log_softmax(logits, -1) + log_mass(each, mean, log_scale, step), {-1});
+}
+
+Tensor rounded(const Tensor& mean, const Tensor& log_scale, const Tensor& distance, double step) {
+  return round_to(mean + distance * exp(Var(log_scale)).value(), step);
+}
+
 Tensor chosen(const Tensor& of_components, const Tensor& weights, const Tensor& u) {
   const Index K = weights.size(-1), n = weights.size() / K;
   Tensor out = Tensor::empty(u.shape());
@@ -74,8 +80,6 @@ Tensor chosen(const Tensor& of_components, const Tensor& weights, const Tensor& 
   });
   return out;
 }
-
-}  // namespace
 
 DiscretizedLogistic::DiscretizedLogistic(const Shape& latent, const DiscretizedOptions& options)
     : step_(checked_step(options)),
@@ -89,7 +93,8 @@ Var DiscretizedLogistic::log_prob(const Var& z) const {
 
 Tensor DiscretizedLogistic::sample(const Shape& z, const Random& random, double temperature) const {
   check_latent(z, mean_.shape(), mean_.shape().rank());
-  return rounded_logistic(z, random, temperature, mean_.value(), log_scale_.value(), step_);
+  return rounded(mean_.value(), log_scale_.value(),
+                 standard_logistic().sample(z, random, temperature), step_);
 }
 
 DiscretizedLogisticMixture::DiscretizedLogisticMixture(const Shape& latent, Index K,
@@ -101,17 +106,15 @@ DiscretizedLogisticMixture::DiscretizedLogisticMixture(const Shape& latent, Inde
 
 Var DiscretizedLogisticMixture::log_prob(const Var& z) const {
   check_latent(z.shape(), mean_.shape(), mean_.shape().rank() - 1);
-  const Var each = reshape(z, with_axis(z.shape(), 1));
-  return sum_examples(
-      logsumexp(log_softmax(logits_, -1) + log_mass(each, mean_, log_scale_, step_), {-1}));
+  return sum_examples(log_mixture_mass(z, logits_, mean_, log_scale_, step_));
 }
 
 Tensor DiscretizedLogisticMixture::sample(const Shape& z, const Random& random,
                                           double temperature) const {
   check_latent(z, mean_.shape(), mean_.shape().rank() - 1);
   const Tensor u = random.stream(1).uniform(z), weights = softmax(logits_.value(), -1);
-  return rounded_logistic(z, random.stream(0), temperature, chosen(mean_.value(), weights, u),
-                          chosen(log_scale_.value(), weights, u), step_);
+  return rounded(chosen(mean_.value(), weights, u), chosen(log_scale_.value(), weights, u),
+                 standard_logistic().sample(z, random.stream(0), temperature), step_);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

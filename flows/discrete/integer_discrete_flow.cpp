@@ -22,14 +22,22 @@ static Index checked_outputs(Index D, Index kept) {
   return D - kept;
 }
 
-DiscreteCoupling::DiscreteCoupling(Index D, Index kept, const Net& net, const Random& random,
-                                   double step)
-    : D_(D), kept_(kept), step_(step), net_(kept, checked_outputs(D, kept), net, random) {
+static double checked_step(const char* flow, double step) {
   int exponent = 0;
   if (!(step > 0 && std::isfinite(step)) || std::frexp(step, &exponent) != 0.5)
-    fail("discrete_coupling", "the step must be a power of two, such as 1 or 1/256, got ", step,
+    fail(flow, "the step must be a power of two, such as 1 or 1/256, got ", step,
          ": multiples of others are rounded");
+  return step;
+}
+
+DiscreteCoupling::DiscreteCoupling(Index D, Index kept, const Net& net, const Random& random,
+                                   double step, Start start)
+    : D_(D),
+      kept_(kept),
+      step_(checked_step("discrete_coupling", step)),
+      net_(kept, checked_outputs(D, kept), net, random) {
   add_module("net", net_);
+  if (start == Start::constant) net_.start_at(Tensor::zeros({D - kept}));
 }
 
 // Sums of multiples below the limit are exact, and a sum beyond it is not rounded to below it.
@@ -79,9 +87,25 @@ std::unique_ptr<Flow> integer_discrete_flow(Index D, const IdfOptions& options,
   for (int i = 0; i < options.layers; ++i) {
     if (i > 0) layers.push_back(std::make_unique<Permute>(last_first));
     layers.push_back(std::make_unique<DiscreteCoupling>(
-        D, D - quarter, options.net, random.stream(static_cast<std::uint32_t>(i)), options.step));
+        D, D - quarter, options.net, random.stream(static_cast<std::uint32_t>(i)), options.step,
+        options.start));
   }
   return std::make_unique<Sequential>(std::move(layers));
+}
+
+WholeNumbers::WholeNumbers(double step) : step_(checked_step("whole_numbers", step)) {}
+
+Out WholeNumbers::forward(const Var& x, Pass&) const {
+  return {x * step_, Tensor::zeros({x.size(0)})};
+}
+
+Out WholeNumbers::inverse_recorded(const Var& z, Pass&) const {
+  return {z * (1 / step_), Tensor::zeros({z.size(0)})};
+}
+
+Tensor WholeNumbers::inverse(const Tensor& z, Pass& pass) const {
+  const NoGrad no_grad;
+  return inverse_recorded(z, pass).z.value();
 }
 
 Tensor code_length(const Tensor& log_prob) {

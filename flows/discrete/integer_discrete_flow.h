@@ -26,7 +26,8 @@ namespace backflow::inline BACKFLOW_PRECISION {
 // depend on the size of the batch: what was encoded in batches is to be decoded in the same ones.
 class DiscreteCoupling : public Flow {
  public:
-  DiscreteCoupling(Index D, Index kept, const Net& net, const Random& random, double step = 1);
+  DiscreteCoupling(Index D, Index kept, const Net& net, const Random& random, double step = 1,
+                   Start start = Start::random);  // constant: as the identity
   Out forward(const Var& x, Pass& pass) const override;
   Tensor inverse(const Tensor& z, Pass& pass) const override;
   Out inverse_recorded(const Var& z, Pass& pass) const override;
@@ -46,11 +47,26 @@ class DiscreteCoupling : public Flow {
 // four layers every one was transformed. The gradient is the more biased the more layers there are.
 struct IdfOptions {
   int layers = 8;
-  Net net = {};     // of each coupling
-  double step = 1;  // between the values of the data
+  Net net = {};                 // of each coupling
+  double step = 1;              // between the values of the data
+  Start start = Start::random;  // constant: all layers begin as the identity
 };
 std::unique_ptr<Flow> integer_discrete_flow(Index D, const IdfOptions& options,
                                             const Random& random);
+
+// Whole numbers as multiples of `step`, a power of two: z = step x, for networks that had better
+// see small ones. logdet = 0, for it is values that are counted, not volumes: P(z) = P(x).
+class WholeNumbers : public Flow {
+ public:
+  explicit WholeNumbers(double step);
+  Out forward(const Var& x, Pass& pass) const override;
+  Tensor inverse(const Tensor& z, Pass& pass) const override;
+  Out inverse_recorded(const Var& z, Pass& pass) const override;
+  using Flow::forward, Flow::inverse;
+
+ private:
+  double step_;
+};
 
 // The length of an ideal code of each example in bits, -log2 P, from Density::log_prob (B).
 Tensor code_length(const Tensor& log_prob);

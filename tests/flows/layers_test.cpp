@@ -3,6 +3,7 @@
 #include "backflow/flows/density.h"
 #include "backflow/flows/image/actnorm.h"
 #include "backflow/flows/image/coupling.h"
+#include "backflow/flows/image/flatten.h"
 #include "backflow/flows/image/squeeze.h"
 #include "backflow/flows/linear/conv1x1.h"
 #include "backflow/flows/linear/conv_exponential.h"
@@ -52,6 +53,29 @@ TEST(Squeeze, WrongShapesAreNamed) {
               Unsqueeze().forward(Tensor::zeros({2, 6, 7, 4}));
             }),
             "[depth_to_space] channels in fours expected, the shape is (2, 6, 7, 4)");
+}
+
+TEST(Flatten, IsAFlow) {
+  check("flatten", Flatten({3, 4, 6}), {2, 3, 4, 6});
+  check("flatten of vectors", Flatten({5}), {2, 5});
+}
+
+TEST(Flatten, KeepsTheOrderOfTheNumbers) {
+  const Tensor x = normal({2, 3, 1, 2}, 1);
+  const Tensor z = Flatten({3, 1, 2}).forward(x).z.value();
+  EXPECT_EQ(z.shape(), (Shape{2, 6}));
+  EXPECT_EQ(z.values(), x.values());
+}
+
+TEST(Flatten, OtherShapesAreNamed) {
+  EXPECT_EQ(error_of([] {
+              Flatten({1, 2, 3}).forward(Tensor::zeros({4, 1, 3, 2}));
+            }),
+            "[flatten] examples of shape (1, 2, 3) expected, the batch is (4, 1, 3, 2)");
+  EXPECT_EQ(error_of([] {
+              Flatten({1, 2, 3}).inverse(Tensor::zeros({4, 5}));
+            }),
+            "[flatten] a batch (B, 6) expected, the shape is (4, 5)");
 }
 
 // ---- Actnorm ------------------------------------------------------------------------------------

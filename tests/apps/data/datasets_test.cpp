@@ -153,6 +153,47 @@ TEST_F(LabelledMnist, NoImagesAndOtherSizesAreRefused) {
   expect_message(message(), "found 0 images, expected at least 1");
 }
 
+// Six images in the training file, of which the last is for validation.
+class MnistWithLabels : public testing::Test {
+ protected:
+  MnistWithLabels() {
+    scratch_.write("train-images-idx3-ubyte", idx_file(6, 2, 4));
+    scratch_.write("train-labels-idx1-ubyte", idx_labels({9, 0, 7, 3, 3, 5}));
+    scratch_.write("t10k-images-idx3-ubyte", idx_file(2, 2, 4));
+    scratch_.write("t10k-labels-idx1-ubyte.gz", gzip(idx_labels({1, 2})));
+  }
+  ImageSplits load() const {
+    ImageSplits images = load_mnist(scratch_.dir());
+    add_mnist_labels(scratch_.dir(), images);
+    return images;
+  }
+  std::string message() const {
+    return message_of([&] { load(); });
+  }
+  Scratch scratch_;
+};
+
+TEST_F(MnistWithLabels, EachImageKeepsItsLabel) {
+  const ImageSplits images = load();
+  EXPECT_EQ(images.train.labels, (std::vector<std::uint8_t>{9, 0, 7, 3, 3}));
+  EXPECT_EQ(images.validation.labels, (std::vector<std::uint8_t>{5}));
+  EXPECT_EQ(images.test.labels, (std::vector<std::uint8_t>{1, 2}));
+}
+
+TEST_F(MnistWithLabels, ALabelTooManyOrTooFewIsRefused) {
+  scratch_.write("train-labels-idx1-ubyte", idx_labels({9, 0, 7, 3, 3}));
+  expect_message(message(), "train-labels-idx1-ubyte] ", "found 5 labels", "expected 6");
+  scratch_.write("train-labels-idx1-ubyte", idx_labels({9, 0, 7, 3, 3, 5}));
+  scratch_.write("t10k-labels-idx1-ubyte", idx_labels({1, 2, 3}));
+  expect_message(message(), "t10k-labels-idx1-ubyte] ", "found 3 labels", "expected 2");
+}
+
+TEST_F(MnistWithLabels, WhatIsMissingTellsHowToFetchIt) {
+  std::filesystem::remove(scratch_ / "train-labels-idx1-ubyte");
+  expect_message(message(), "no file train-labels-idx1-ubyte", "fetch_mnist.sh");
+  EXPECT_TRUE(load_mnist(scratch_.dir()).train.labels.empty());  // who asks for none needs no file
+}
+
 TEST(FashionMnist, ItHasTheFormatOfMnist) {
   const Scratch scratch;
   scratch.write("train-images-idx3-ubyte.gz", gzip(idx_file(12, 2, 3)));
@@ -251,6 +292,23 @@ TEST_F(Cifar10, BothFormatsAndEverySpellingGiveTheSameImages) {
       write_batches(suffix, folder);
       expect_12_images(load_cifar10(scratch_.dir()));
     }
+}
+
+TEST_F(Cifar10, TheRecordsOfTheBinaryVersionHaveLabels) {
+  write_batches(".bin");
+  scratch_.write("data_batch_5.bin", records(3, 40));
+  ImageSplits images = load_cifar10(scratch_.dir());  // 11 images, 2 of them for validation
+  add_cifar10_labels(scratch_.dir(), images);
+  EXPECT_EQ(images.train.labels, (std::vector<std::uint8_t>{0, 1, 0, 1, 0, 1, 0, 1, 0}));
+  EXPECT_EQ(images.validation.labels, (std::vector<std::uint8_t>{1, 2}));
+  EXPECT_EQ(images.test.labels, (std::vector<std::uint8_t>{0, 1}));
+}
+
+TEST_F(Cifar10, APngHasNoLabels) {
+  write_batches(".png");
+  ImageSplits images = load_cifar10(scratch_.dir());
+  expect_message(message_of([&] { add_cifar10_labels(scratch_.dir(), images); }),
+                 "data_batch_1.png] ", "no labels", "data_batch_1.bin");
 }
 
 TEST_F(Cifar10, AMissingDirectoryTellsHowToFetchIt) {

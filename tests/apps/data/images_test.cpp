@@ -40,6 +40,27 @@ TEST(ToTensor, AnIndexBeyondTheSetIsRefused) {
                  "to_tensor", "no image 1", "set of 1");
 }
 
+TEST(OneHotLabels, HaveAOneInTheColumnOfTheLabel) {
+  ImageSet images{1, 1, 1, {5, 6, 7}};
+  images.labels = {9, 0, 2};
+  const Tensor labels = one_hot_labels(images, std::vector<std::uint32_t>{2, 0});
+  EXPECT_EQ(labels.shape(), (Shape{2, 10}));
+  std::vector<Real> expected(20);
+  expected[2] = expected[10 + 9] = 1;
+  EXPECT_EQ(labels.values(), expected);
+  EXPECT_EQ(one_hot_labels(images, {}).shape(), (Shape{0, 10}));
+}
+
+TEST(OneHotLabels, WhatHasNoneIsRefused) {
+  ImageSet images{1, 1, 1, {5, 6, 7}};
+  const std::vector<std::uint32_t> last{2};
+  expect_message(message_of([&] { one_hot_labels(images, last); }), "have no labels");
+  images.labels = {1, 2};
+  expect_message(message_of([&] { one_hot_labels(images, last); }), "no label 2", "set of 2");
+  images.labels = {1, 2, 10};
+  expect_message(message_of([&] { one_hot_labels(images, last); }), "0 to 9", "10");
+}
+
 TEST(ToTensor, AnArchiveGivesTheSameAsItsPixels) {
   constexpr int height = 8, width = 6, size = 3 * height * width;
   const Scratch scratch;

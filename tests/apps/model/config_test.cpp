@@ -44,12 +44,12 @@ std::vector<std::string> keys() {
   return all;
 }
 
-// Another value for each key that can be set.
+// Another value for each key that can be set, but for the context, which only some layers take.
 std::map<std::string, std::string> all_other_values() {
   std::map<std::string, std::string> all;
   const Config config;
   Config::visit(config, [&](const std::string& key, const auto& field, const char*) {
-    if (key != "experiment") all[key] = other_value(key, field);
+    if (key != "experiment" && key != "context") all[key] = other_value(key, field);
   });
   return all;
 }
@@ -136,6 +136,7 @@ TEST(Config, EveryBadValueNamesItsKeyAndWhatIsExpected) {
       {"kernel_size", "4", "an odd number"},
       {"num_blocks", "17", "1 to 16"},
       {"width", "0", "1 to 65536"},
+      {"depth", "-1", "0 to 100"},
       {"geco_rate", "-1", "at least 0"},
       {"geco_decay", "1", "not including, 1"},
       {"num_layers", "0", "1 to 1000"},
@@ -196,14 +197,31 @@ TEST(Config, ALayerOfAnotherArchitectureIsNamedAsSuch) {
             "did you mean 'relative_gradient'?");
 }
 
+TEST(Config, ContextsAreForLayersThatTakeThem) {
+  Config config;
+  config.context = "label";
+  expect_message(message_of([&] { validate(config); }), "[context]", "expected none",
+                 "self_normalizing takes no context", "got 'label'", "nice, real_nvp, maf");
+  config.context = "labels";
+  expect_message(message_of([&] { validate(config); }), "[context]", "one of none, label",
+                 "did you mean 'label'?");
+  config.architecture = "vector", config.layer = "maf";
+  set_field(config, "context", "label");
+  EXPECT_EQ(message_of([&] { validate(config); }), "");
+  EXPECT_EQ(config_from_json("file", to_json(config)).context, "label");
+}
+
 TEST(Config, TheMeaningOfANameListsTheRows) {
   std::map<std::string, std::string> found;
   const Config config;
   Config::visit(config, [&](const char* key, const auto&, const char* help) { found[key] = help; });
   EXPECT_EQ(found["dataset"], "mnist, fashion_mnist, cifar10 or imagenet32");
-  EXPECT_EQ(found["layer"],
-            "exact or self_normalizing; fc: relative_gradient; cnn: emerging, exponential; glow: "
-            "conv1x1");
+  EXPECT_EQ(
+      found["layer"],
+      "fc: exact, self_normalizing, relative_gradient; cnn: exact, self_normalizing, emerging, "
+      "exponential; glow: exact, self_normalizing, conv1x1; vector: nice, real_nvp, maf, "
+      "neural_spline_coupling");
+  EXPECT_EQ(found["context"], "what the flow is told of each image: none or label");
   for (const std::string& name : activations().names())
     EXPECT_NE(found["activation"].find(name), std::string::npos) << name;
 }

@@ -27,6 +27,24 @@ TEST(Datasets, AreLoadedByTheirNames) {
                    row.title);
 }
 
+TEST(Datasets, HaveLabelsIfAskedForWhichTheChecksumsCover) {
+  const Scratch scratch;
+  scratch.write("train-images-idx3-ubyte", idx_file(6, 2, 3));
+  scratch.write("t10k-images-idx3-ubyte", idx_file(1, 2, 3));
+  scratch.write("train-labels-idx1-ubyte", idx_labels({9, 0, 7, 3, 3, 5}));
+  scratch.write("t10k-labels-idx1-ubyte", idx_labels({4}));
+  const ImageSplits none = load_dataset("mnist", scratch.dir());
+  const ImageSplits labelled = load_dataset("mnist", scratch.dir(), true);
+  EXPECT_TRUE(none.train.labels.empty());
+  EXPECT_EQ(labelled.validation.labels, (std::vector<std::uint8_t>{5}));
+  EXPECT_NE(labelled.train_checksum, none.train_checksum);
+  scratch.write("train-labels-idx1-ubyte", idx_labels({9, 0, 7, 3, 2, 5}));
+  const ImageSplits others = load_dataset("mnist", scratch.dir(), true);
+  EXPECT_NE(others.train_checksum, labelled.train_checksum);
+  EXPECT_EQ(others.validation_checksum, labelled.validation_checksum);
+  EXPECT_EQ(others.test_checksum, labelled.test_checksum);
+}
+
 TEST(Datasets, AreKnownByTheirTestImages) {
   EXPECT_EQ(known_by_test_images({1, 2, 3, std::vector<std::uint8_t>(12)}), nullptr);
   EXPECT_EQ(known_by_test_images({1, 28, 28, {}}), nullptr);

@@ -1,6 +1,8 @@
 // Every row of the tables of which models are made makes what it says, wherever it suits.
 #include "backflow/apps/model/layers.h"
 
+#include <set>
+
 #include "backflow/apps/model/activations.h"
 #include "backflow/apps/model/architectures.h"
 #include "backflow/apps/model/initial_values.h"
@@ -22,6 +24,7 @@ Config tiny(const std::string& architecture, const std::string& layer) {
   config.num_blocks = 2;
   config.block_size = 1;
   config.width = 4;
+  config.num_layers = 2;
   return config;
 }
 
@@ -101,9 +104,41 @@ TEST(Layers, NeedProductsWithTheirOwnWeightsOnly) {
       Index parameters = 0;
       for (const auto& [name, parameter] : row.make(part.site)->parameters())
         parameters += parameter->value().size();
+      if (row.make_base)
+        for (const auto& [name, parameter] : row.make_base(part.site)->parameters())
+          parameters += parameter->value().size();
       EXPECT_LE(weights, parameters);
     }
-    EXPECT_EQ(sites, 2);
+    EXPECT_EQ(sites, config.architecture == "vector" ? 1 : 2);
+  });
+}
+
+// All of the weights are in the products, so they miss none.
+TEST(Layers, OnVectorsNeedProductsWithAllTheirWeights) {
+  for (const std::string context : {"none", "label"})
+    for (const std::string name :
+         {"nice", "real_nvp", "maf", "neural_spline_coupling", "residual_flow"}) {
+      SCOPED_TRACE(name + ", " + context);
+      Config config = tiny("vector", name);
+      config.num_layers = 3, config.context = context;
+      const Plan plan = plan_of(config, {1, 3, 3});  // an odd number of pixels
+      const Part& part = plan.parts.back();
+      std::multiset<Index> expected, found;
+      for (const Product& product : part.products(part.site)) expected.insert(product.w.size());
+      for (const auto& [parameter, value] : part.make(part.site)->parameters())
+        if (value->shape().rank() == 2) found.insert(value->value().size());
+      EXPECT_EQ(found, expected);
+    }
+}
+
+TEST(Layers, OnVectorsAreToldTheContextIfAndOnlyIfTheySaySo) {
+  for_each_layer([](const LayerRow& row, Config config) {
+    config.context = "label";
+    EXPECT_EQ(message_of([&] { validate(config); }).empty(), row.takes_context);
+    if (!row.takes_context) return;
+    const Model model(config, image);
+    EXPECT_EQ(model.flow().context(), 10);
+    EXPECT_EQ(model.context().width, 10);
   });
 }
 

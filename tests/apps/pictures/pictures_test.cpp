@@ -6,6 +6,7 @@
 
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/apps/files/png.h"
+#include "backflow/ops/shape.h"
 #include "backflow/tests/apps/model/small_model.h"
 #include "backflow/tests/apps/pictures/program_path.h"
 
@@ -102,6 +103,35 @@ TEST(Samples, AtTemperatureZeroAreAllEqual) {
   EXPECT_EQ(tile_at(picture, 0, 0), tile_at(picture, 1, 1));
   const Picture warm = samples(TrainedModel(), {.count = 4});
   EXPECT_NE(tile_at(warm, 0, 0), tile_at(warm, 0, 1));
+}
+
+// Four kinds in turn, 0, 1, 2, 3, 0, 1: the sample is all of its number.
+TEST(Samples, OfSeveralKindsStandInARowForEach) {
+  const Scratch scratch;
+  Tensor six = Tensor::zeros({6, 1, 4, 4});
+  for (Index i = 0; i < six.size(); ++i) six.mutable_data()[i] = static_cast<Real>(i / 16 + 1);
+  save_samples(scratch / "x.png", six, 4);
+  const Picture picture = read_png(scratch / "x.png");
+  EXPECT_EQ(picture.height, 4 * step + 2);
+  EXPECT_EQ(picture.width, 2 * step + 2);
+  const int expected[4][2] = {{1, 5}, {2, 6}, {3, 0}, {4, 0}};
+  for (int row = 0; row < 4; ++row)
+    for (int column = 0; column < 2; ++column)
+      EXPECT_EQ(tile_at(picture, row, column),
+                std::vector<std::uint8_t>(64, static_cast<std::uint8_t>(expected[row][column])))
+          << row << ", " << column;
+  save_samples(scratch / "x.png", slice(six, 0, 0, 2), 4);
+  EXPECT_EQ(read_png(scratch / "x.png").height, 2 * step + 2);  // no rows of kinds without any
+}
+
+TEST(Samples, OfAModelToldTheLabelAreOfEachLabelInTurn) {
+  Config config = find_experiment("realnvp_mnist").config;
+  config.width = 8, config.context = "label";
+  const Model model(config, small_image);
+  const Tensor some = draw_samples(model, {.count = 12, .temperature = 0});
+  const Tensor all = draw_samples(model, {.temperature = 0});
+  EXPECT_EQ(all.size(0), 80);
+  EXPECT_EQ(slice(all, 0, 0, 12).values(), some.values());
 }
 
 TEST(Samples, ByTheLearnedInverseAreNotThoseByTheExactOne) {

@@ -18,6 +18,8 @@ const std::string tiny_glow =
 const std::string tiny_cnn =
     " --set num_blocks=2,block_size=1 --batch-size 10 --set warmup_epochs=0 ";
 
+const std::string tiny_vector = " --set num_layers=2,depth=1,width=16 --batch-size 10 ";
+
 std::string random_bytes(std::size_t count, std::uint64_t seed) {
   std::string bytes;
   for (Real u : Random(seed).uniform({static_cast<Index>(count)}).values())
@@ -98,6 +100,134 @@ TEST_F(SnfExperiments, GlowTrainsAndDoesAllTheRest) {
     train(experiment, tiny_glow);
     expect_all_commands(experiment);
   }
+}
+
+TEST_F(SnfExperiments, FlowsOnVectorsTrainAndDoAllTheRest) {
+  snf.write_images("data/mnist", 8);
+  for (const std::string experiment : {"nice_mnist", "realnvp_mnist", "maf_mnist", "nsf_mnist"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    train(experiment, tiny_vector);
+    expect_all_commands(experiment);
+  }
+}
+
+TEST_F(SnfExperiments, FlowsOfWholeNumbersGiveProbabilitiesBesideTheLengthsOfFiles) {
+  snf.write_images("data/mnist", 8);
+  const Finished run = train("idf_mnist", tiny_vector);
+  expect_words(run.out, {"NLLs are exact, and of the images' probability", "files of the same"});
+  expect_all_commands("idf_mnist");
+  const std::string of = " idf_mnist --checkpoint run/checkpoints/best.safetensors ";
+  const Finished words = snf("evaluate" + of);
+  expect_words(words.out, {"test images of data/mnist, no noise", "exact NLL of whole numbers",
+                           "PNG of each", "gzip of each", "gzip of all together"});
+  const Json json = Json::parse(snf("evaluate" + of + "--json").out);
+  EXPECT_EQ(json["likelihood"], "exact probability");
+  EXPECT_EQ(json["noise"], "no");
+  EXPECT_GT(json["files_bits_per_dim"]["png"], 8.0);  // of random pixels, and it has a header
+  // Noise would change it, if there were any; and what comes back is the same number.
+  EXPECT_EQ(json["nll_nats"],
+            Json::parse(snf("evaluate" + of + "--json --noise midpoint").out)["nll_nats"]);
+  expect_words(snf("reconstruct" + of + "--out back.png").out, {"mean |difference| 0 of"});
+  expect_refused(snf, "train idf_mnist --out x --set context=label", {"takes no context"});
+}
+
+// Of more than 64 pixels: of fewer the log-determinant is computed.
+TEST_F(SnfExperiments, EstimatesAreCalledSoWhereverTheyAreShown) {
+  snf.write_images("data/mnist", 10);
+  const Finished run = train("residual_mnist", tiny_vector);
+  expect_words(run.out, {"NLL est.: an unbiased estimate", "validation NLL est.", "test NLL est.",
+                         "best: epoch 2, validation NLL est. ", ", test NLL est. ", " +- "});
+  EXPECT_EQ(run.out.find("exact"), run.out.npos) << run.out;
+  EXPECT_EQ(run.err, "");
+  expect_all_commands("residual_mnist");
+  const std::string of = " residual_mnist --checkpoint run/checkpoints/best.safetensors ";
+  const Finished words = snf("evaluate" + of);
+  expect_words(words.out, {"NLL, an unbiased estimate: ", " +- "});
+  EXPECT_EQ(words.out.find("exact"), words.out.npos) << words.out;
+  const Json json = Json::parse(snf("evaluate" + of + "--json").out);
+  EXPECT_EQ(json["likelihood"], "unbiased estimate");
+  EXPECT_GT(json["standard_error"], 0.0);
+  EXPECT_EQ(words.out, snf("evaluate" + of).out);  // from the same random numbers
+}
+
+TEST_F(SnfExperiments, FlowsOfWholeNumbersAndEstimatesResumeWithTheSameBits) {
+  snf.write_images("data/mnist", 10);
+  for (const std::string experiment : {"idf_mnist", "residual_mnist"}) {
+    SCOPED_TRACE(experiment);
+    const std::string train = "train " + experiment + " --set schedule=constant" + tiny_vector;
+    const std::string a = "a_" + experiment, b = "b_" + experiment;
+    expect_success(snf(train + "--threads 1 --epochs 2 --out " + a));
+    expect_success(snf(train + "--threads 3 --epochs 1 --out " + b));
+    expect_success(snf("train " + experiment + " --epochs 2 --resume --out " + b));
+    EXPECT_EQ(read_file(snf / (a + "/checkpoints/last.safetensors")),
+              read_file(snf / (b + "/checkpoints/last.safetensors")));
+  }
+}
+
+// ---- Labels as context --------------------------------------------------------------------------
+
+// 60 for training and validation, 20 for testing; `shift` makes others of them.
+void write_labels(const Snf& snf, int shift = 0) {
+  for (const auto& [name, count] : {std::pair{"train", 60}, {"t10k", 20}}) {
+    std::string labels;
+    for (int i = 0; i < count; ++i) labels += static_cast<char>((i + shift) % 10);
+    snf.write("data/mnist/" + std::string(name) + "-labels-idx1-ubyte", idx_labels(labels));
+  }
+}
+
+TEST_F(SnfExperiments, LabelsAreAContext) {
+  snf.write_images("data/mnist", 8);
+  write_labels(snf);
+  for (const std::string experiment : {"nice_mnist", "realnvp_mnist", "maf_mnist", "nsf_mnist"}) {
+    SCOPED_TRACE(experiment);
+    std::filesystem::remove_all(snf / "run");
+    const Finished run = train(experiment, tiny_vector + "--set context=label");
+    expect_words(run.out, {"given the label"});
+    expect_all_commands(experiment);
+    const std::string of = " " + experiment + " --checkpoint run/checkpoints/best.safetensors ";
+    expect_words(snf("evaluate" + of).out, {"exact NLL of the images given their labels"});
+    expect_words(snf("sample" + of + "--out x.png").out, {"80 samples", "a row for each label"});
+  }
+}
+
+TEST_F(SnfExperiments, LabelsAreResumedWithTheSameBitsAndNoOthers) {
+  snf.write_images("data/mnist", 8);
+  write_labels(snf);
+  const std::string train = "train maf_mnist --set context=label,schedule=constant" + tiny_vector;
+  expect_success(snf(train + "--epochs 2 --out a"));
+  expect_success(snf(train + "--epochs 1 --out b"));
+  const std::string resume = "train maf_mnist --epochs 2 --out b --resume";
+  write_labels(snf, 1);
+  expect_refused(snf, resume, {"not the images that this run began with"});
+  expect_refused(snf, resume + " --set context=none", {"[context]", "began with \"label\""});
+  write_labels(snf);
+  expect_success(snf(resume));
+  const auto last = [&](const std::string& dir) {
+    return read_file(snf / (dir + "/checkpoints/last.safetensors"));
+  };
+  EXPECT_EQ(last("a"), last("b"));
+}
+
+TEST_F(SnfExperiments, LabelsThatCannotBeAreRefused) {
+  snf.write_images("data/mnist", 8);
+  const std::string train = "train maf_mnist --out run " + tiny_vector + "--set context=";
+  expect_refused(snf, train + "label", {"no file train-labels-idx1-ubyte", "fetch_mnist.sh"});
+  write_labels(snf);
+  write_cifar10(snf);
+  write_imagenet32(snf);
+  const std::vector<std::pair<std::string, Words>> refused = {
+      {train + "digit", {"[context]", "one of none, label", "'digit'"}},
+      {train + "label --dataset imagenet32",
+       {"[context]", "ImageNet32 has no labels", "mnist, fashion_mnist, cifar10"}},
+      {"train exact_fc_mnist --out run --set context=label",
+       {"[context]", "exact takes no context", "real_nvp"}}};
+  for (const auto& [arguments, words] : refused) expect_refused(snf, arguments, words);
+  expect_success(snf("train maf_mnist --out c --epochs 1 --dataset cifar10" + tiny_vector +
+                     "--set context=label"));
+  snf.write("data/mnist/t10k-labels-idx1-ubyte", idx_labels("\1\2"));
+  expect_refused(snf, train + "label", {"t10k-labels-idx1-ubyte", "found 2 labels", "expected 20"});
+  EXPECT_FALSE(std::filesystem::exists(snf / "run"));
 }
 
 TEST_F(SnfExperiments, Cifar10TrainsInColourAndTellsBitsPerDimension) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 #include "backflow/apps/data/purposes.h"
 #include "backflow/ops/linalg.h"
@@ -242,6 +243,60 @@ TEST(Evaluate, ASingularMatrixIsAnError) {
 
 TEST(BitsPerDim, EightOfThemAreUniformPixels) {
   EXPECT_NEAR(bits_per_dim(16 * 8 * std::numbers::ln2, small_image), 8, 1e-12);
+}
+
+// ---- Where the likelihood is estimated ----------------------------------------------------------
+
+// More pixels than the exact log-determinant of a residual block is for.
+struct Estimated {
+  static constexpr int side = 9;
+  Config config = find_experiment("residual_mnist").config;
+  ImageSet images{1, side, side, {}};
+  std::unique_ptr<Model> model;
+
+  Estimated() {
+    config.width = 8;
+    config.num_layers = 2;
+    for (Real u : Random(1).uniform({120 * side * side}).values())
+      images.pixels.push_back(static_cast<std::uint8_t>(u < Real(0.5) ? 0 : 256 * u));
+    model = std::make_unique<Model>(config, ImageShape{1, side, side});
+  }
+  void train(int steps) const {
+    std::vector<std::uint32_t> rows(20);
+    std::iota(rows.begin(), rows.end(), 0u);
+    const auto optimizer = make_optimizer(config, *model);
+    for (int step = 0; step < steps; ++step) {
+      Pass pass;
+      pass.noise = Random(7, purposes::dequantization, static_cast<std::uint32_t>(step));
+      pass.examples = rows;
+      training_step(*model, *optimizer, config, to_tensor(images, rows), pass, 3e-3);
+    }
+  }
+  Likelihood of(Noise noise, Index limit = 0) const {
+    return evaluate(*model, images, Split::test, noise, limit);
+  }
+};
+
+TEST(EstimatedLikelihood, IsTheSameForAnImageHoweverManyAreLookedAt) {
+  const Estimated estimated;
+  estimated.train(5);
+  EXPECT_FALSE(estimated.model->has_exact_likelihood());
+  for (const Noise noise : {Noise::uniform, Noise::midpoint}) {
+    const Likelihood all = estimated.of(noise), few = estimated.of(noise, 7);
+    EXPECT_EQ(all.images, 120);
+    ASSERT_EQ(few.first.size(), 5u);
+    for (int i = 0; i < 5; ++i) EXPECT_NEAR(all.first[i], few.first[i], 1e-3);
+    EXPECT_GT(all.standard_error, 0);
+    EXPECT_EQ(estimated.of(noise).nll, all.nll);
+  }
+}
+
+TEST(EstimatedLikelihood, RisesWithTraining) {
+  const Estimated estimated;
+  estimated.train(1);
+  const double before = estimated.of(Noise::uniform).nll;
+  estimated.train(60);
+  EXPECT_LT(estimated.of(Noise::uniform).nll, before - 10);
 }
 
 }  // namespace

@@ -52,6 +52,30 @@ TEST(IntegerDiscreteFlow, ChangesEveryCoordinateWithinFourLayers) {
   }
 }
 
+TEST(IntegerDiscreteFlow, MayBeginAsTheIdentity) {
+  const auto flow = integer_discrete_flow(
+      8, {.layers = 5, .net = {.hidden = {16}}, .start = Start::constant}, Random(1));
+  const Tensor x = whole_numbers({100, 8}, 30);
+  EXPECT_EQ(flow->forward(x).z.value().values(), x.values());  // after four quarters of a turn
+}
+
+TEST(WholeNumbers, AreMultiplesOfAStepAndComeBack) {
+  const WholeNumbers flow(1.0 / 16);
+  const Out out = flow.forward(Tensor({2, 2}, {0, 1, -24, 255}));
+  EXPECT_EQ(out.z.value().values(),
+            (std::vector<Real>{0, Real(0.0625), Real(-1.5), Real(15.9375)}));
+  EXPECT_EQ(out.logdet.value().values(), (std::vector<Real>{0, 0}));
+  EXPECT_EQ(flow.inverse(out.z.value()).values(), (std::vector<Real>{0, 1, -24, 255}));
+  Pass pass;
+  const Var z = Var::leaf(Tensor({1, 2}, {1, 2}));
+  expect_close(backward(sum(flow.inverse_recorded(z, pass).z))[z], Tensor({1, 2}, {16, 16}), 0,
+               "of z");
+  EXPECT_EQ(
+      error_of([] { WholeNumbers(0.1); }),
+      "[whole_numbers] the step must be a power of two, such as 1 or 1/256, got 0.1: multiples "
+      "of others are rounded");
+}
+
 TEST(IntegerDiscreteFlow, GradientPassesThroughTheRounding) {
   const DiscreteCoupling flow(3, 1, {.hidden = {}}, Random(1));
   const auto parameters = flow.parameters();
