@@ -4,6 +4,7 @@
 
 #include "backflow/apps/data/purposes.h"
 #include "backflow/apps/files/quote.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -128,15 +129,20 @@ std::string ZooRun::name() const {
 }
 
 ZooExamples ZooRun::sample(Index n, std::uint64_t seed) const {
+  constexpr Index batch = 10'000;
   const Random random(seed, purposes::sampling);
-  ZooExamples drawn;
-  Pass pass;
-  if (density_->flow().context() > 0) {
-    drawn.context = data().draw_contexts(n, random.stream(1));
-    pass.context = Var(drawn.context);
+  std::vector<Tensor> x, contexts;
+  for (Index begin = 0; begin < n; begin += batch) {
+    const Index count = std::min(batch, n - begin);
+    const auto place = static_cast<std::uint32_t>(begin);
+    Pass pass;
+    if (density_->flow().context() > 0) {
+      contexts.push_back(data().draw_contexts(count, random.stream(place + 1)));
+      pass.context = Var(contexts.back());
+    }
+    x.push_back(density_->sample(count, random.stream(place), 1, pass));
   }
-  drawn.x = density_->sample(n, random.stream(0), 1, pass);
-  return drawn;
+  return {concat(x, 0), contexts.empty() ? Tensor() : concat(contexts, 0)};
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

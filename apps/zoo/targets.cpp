@@ -187,7 +187,8 @@ double density_of_spiral(Point p, int arm) {
   const double sign = arm == 0 ? 1 : -1;
   const double along_it = integral(0, spiral_end, 120, [=](double n) {
     const double x = -n * std::cos(n) / 3, y = n * std::sin(n) / 3;
-    return n * blurred_box(sign * p.x - x) * blurred_box(sign * p.y - y);
+    const double across = blurred_box(sign * p.x - x);
+    return across == 0 ? 0 : n * across * blurred_box(sign * p.y - y);  // most of them
   });
   return 2 * along_it / square_of(spiral_end);
 }

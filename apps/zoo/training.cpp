@@ -44,8 +44,12 @@ class ZooTraining : public Task {
 
   StepResult step(const std::vector<std::uint32_t>&, Index, Index step) override;
   double learning_rate(Index step) const override;
-  double validation_nll() const override { return nll(data_->validation(density_)); }
-  double test_nll() const override { return nll(data_->test(density_)); }
+  double validation_nll() const override {
+    return scored([&] { return data_->validation(density_); }).estimate();
+  }
+  double test_nll() const override {
+    return scored([&] { return data_->test(density_); }).estimate();
+  }
   void save(const fs::path& checkpoint, const Position& position) override {
     save_zoo_checkpoint(checkpoint, config_, data_->columns(), density_, optimizer_, position);
   }
@@ -62,7 +66,10 @@ class ZooTraining : public Task {
   TrainingStart start() const;
   Var loss(Index step) const;
   [[noreturn]] void name_culprit(Index step) const;
-  static double nll(const ZooScore& score) { return score.estimate(); }
+  // An inverse that does not converge, or a NaN on its way: the flow's fault, not the user's.
+  static ZooScore scored(const auto& score) try { return score(); } catch (const Error& error) {
+    throw Diverged(error.what());
+  }
 
   const ZooTrainOptions& options_;
   const RunDirectory run_;
@@ -156,7 +163,7 @@ ZooTrained ZooTraining::run() {
   if (trained.code != 0) return trained;
   const Checkpoint best = load_checkpoint(run_.best(), zoo_experiment(config_.flow));
   restore_zoo(density_, best);
-  trained.score = data_->report(density_);
+  trained.score = scored([&] { return data_->report(density_); });
   if (!std::isfinite(trained.score->nll)) throw Diverged("the NLL is not finite");
   if (!options_.quiet) std::fputs(in_words(*trained.score, *data_).c_str(), stdout);
   return trained;
@@ -225,6 +232,9 @@ std::string ZooTraining::head() const {
          data_->description() + "\n" +
          text("%lld steps of %lld examples, evaluated every %lld\n", number(config_.steps),
               number(config_.batch_size), number(all.steps_per_epoch)) +
+         (data_->bound() ? "NLLs are " + data_->bound_name() +
+                               " and the KL of 4000 samples, which has less noise\n"
+                         : "") +
          "run directory: " + printable(run_.root.string()) + "\n\n" +
          TrainingLog::names(all.columns);
 }

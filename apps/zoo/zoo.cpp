@@ -19,11 +19,10 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-constexpr Index most_samples = 10'000'000;
+constexpr Index most_samples = 1'000'000;
 
-void add_files(Command& command, TableFiles& files) {
-  command.path("--data", "FILE", files.data, "a CSV file of numbers: a table",
-               "where it was, or none");
+void add_files(Command& command, TableFiles& files, const std::string& data) {
+  command.path("--data", "FILE", files.data, "a CSV file of numbers: a table", data);
   command.path("--train", "FILE", files.train, "for a table that is split: the rows to train with",
                "none");
   command.path("--validation", "FILE", files.validation, "those to choose the best by", "none");
@@ -59,10 +58,10 @@ void add_train(CLI::App& app, ZooTrainOptions& options) {
                if (!targets().contains(text)) fail("--target", targets().not_found(text));
                options.assignments.emplace_back("target", text);
              });
-  add_files(train, options.files);
+  add_files(train, options.files, "none: a target");
   add_fields(train, options);
   train.threads();
-  train.path("--out", "DIR", options.out, "run directory", "runs/zoo/FLOW-TARGET");
+  train.path("--out", "DIR", options.out, "run directory", "runs/zoo/FLOW-TARGET, or FLOW-TABLE");
   train.flag("--resume", options.resume, "go on with the run in --out");
   train.number<double>("--save-every", "MINUTES", options.save_minutes, 0, 1e6,
                        "a checkpoint between two evaluations after so long, too; 0: none", "5");
@@ -72,7 +71,7 @@ void add_train(CLI::App& app, ZooTrainOptions& options) {
 Command run_command(CLI::App& app, const char* name, const char* help, ZooRunOptions& options) {
   Command command(app, name, help);
   command.positional("run", "RUN", options.run, "directory of a run");
-  add_files(command, options.files);
+  add_files(command, options.files, "where it was");
   command.threads();
   return command;
 }

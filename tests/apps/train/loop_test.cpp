@@ -79,6 +79,21 @@ TEST(Loop, MeetsEveryExampleOnceInAnEpoch) {
   }
 }
 
+TEST(Loop, ATaskMayKnowItsExamplesItselfAndEndWithAShorterEpoch) {
+  const Scratch scratch;
+  const RunDirectory directory{scratch / "run"};
+  TrainingPlan own = plan;
+  own.examples = 0;
+  own.last_steps = 1;
+  Counting task;
+  EXPECT_EQ(run_training(task, own, directory, {}, {}), 0);
+  EXPECT_EQ(own.steps(), 10);
+  ASSERT_EQ(task.batches.size(), 10u);
+  for (const auto& batch : task.batches) EXPECT_TRUE(batch.empty());
+  EXPECT_EQ(task.steps.back(), 10);
+  EXPECT_EQ(MetricsTable(directory.metrics(), 4).rows().back().train_objective, 10);
+}
+
 TEST(Loop, KeepsARowAndACheckpointOfEachEpochAndTestsTheBest) {
   const Scratch scratch;
   const RunDirectory directory{scratch / "run"};
