@@ -15,7 +15,7 @@ namespace {
 constexpr double log_2_pi = 1.8378770664093454836;
 
 // Normal columns of other means and deviations, the second and the third correlated to the first:
-// with normal a, b, c they are 100 + 30 a, 50 + 15 a + b and (0.7 a + c) / 1000.
+// with normal a, b, c they are 100 + 30 a, 50 + 15 a + 5 b and (0.7 a + c) / 1000.
 struct Correlated {
   static constexpr const char* head = "length,width,\"mass, kg\"\n";
 
@@ -25,7 +25,7 @@ struct Correlated {
     for (Index i = 0; i < count; ++i) {
       const double a = noise.at({i, 0}), b = noise.at({i, 1}), c = noise.at({i, 2});
       char line[100];
-      std::snprintf(line, sizeof line, "%.9g,%.9g,%.9g\n", 100 + 30 * a, 50 + 15 * a + b,
+      std::snprintf(line, sizeof line, "%.9g,%.9g,%.9g\n", 100 + 30 * a, 50 + 15 * a + 5 * b,
                     (0.7 * a + c) / 1000);
       text += line;
     }
@@ -39,8 +39,9 @@ struct Correlated {
     double sum = 0;
     for (Index i = 0; i < table.rows(); ++i) {
       const double* row = table.values.data() + 3 * i;
-      const double a = (row[0] - 100) / 30, b = row[1] - 50 - 15 * a, c = 1000 * row[2] - 0.7 * a;
-      sum += log_2_pi + (b * b + c * c) / 2 - std::log(1000);
+      const double a = (row[0] - 100) / 30, b = (row[1] - 50 - 15 * a) / 5,
+                   c = 1000 * row[2] - 0.7 * a;
+      sum += log_2_pi + (b * b + c * c) / 2 + std::log(5) - std::log(1000);
       if (!given_the_first) sum += log_2_pi / 2 + a * a / 2 + std::log(30);
     }
     return sum / static_cast<double>(table.rows());
@@ -60,9 +61,9 @@ class TableTraining : public testing::Test {
   // Three files, so that it is known which rows are reported.
   TableFiles correlated() const {
     TableFiles files;
-    files.train = scratch_.write("train.csv", Correlated::rows(20'000, 1));
-    files.validation = scratch_.write("validation.csv", Correlated::rows(2'000, 2));
-    files.test = scratch_.write("test.csv", Correlated::rows(5'000, 3));
+    files.train = scratch_.write("train.csv", Correlated::rows(10'000, 1));
+    files.validation = scratch_.write("validation.csv", Correlated::rows(1'000, 2));
+    files.test = scratch_.write("test.csv", Correlated::rows(3'000, 3));
     return files;
   }
 
@@ -76,7 +77,7 @@ TEST_F(TableTraining, NatsComeNearThoseOfTheTrueDensity) {
     training.files = correlated();
     training.out = scratch_ / flow;
     const ZooScore score = *train_zoo(training).score;
-    EXPECT_EQ(score.count, 5'000);
+    EXPECT_EQ(score.count, 3'000);
     // The same rows, so this is a Kullback-Leibler divergence: its error is small.
     const double divergence = score.nll - Correlated::nll(training.files.test);
     EXPECT_LT(divergence, 0.03) << flow;
@@ -114,7 +115,7 @@ TEST_F(TableTraining, SamplesHaveTheMeansAndCorrelationsOfTheData) {
 }
 
 TEST_F(TableTraining, SamplesGivenAContextTakeItFromTheTestRows) {
-  ZooTrainOptions training = options("maf", "40");
+  ZooTrainOptions training = options("maf", "20");
   training.files = correlated();
   training.assignments.emplace_back("context", "length");
   train_zoo(training);
@@ -137,7 +138,7 @@ TEST_F(TableTraining, OneColumnIsEnoughForAutoregressiveFlows) {
   std::string text;
   for (const Real u : Random(5).normal({10'000}).values())
     text += std::to_string(std::exp(0.5 * static_cast<double>(u) + 2)) + "\n";
-  ZooTrainOptions training = options("neural_spline_autoregressive", "1000");
+  ZooTrainOptions training = options("neural_spline_autoregressive", "800");
   training.files.data = scratch_.write("one.csv", text);
   const ZooScore score = *train_zoo(training).score;
   EXPECT_EQ(score.count, 1'000);
@@ -167,20 +168,20 @@ TEST_F(TableTraining, TwoHundredColumnsTrain) {
 }
 
 TEST_F(TableTraining, ARunGoesOnWithItsOwnTableOnly) {
-  ZooTrainOptions training = options("maf", "40");
+  ZooTrainOptions training = options("maf", "20");
   training.files = correlated();
   train_zoo(training);
   training.resume = true;
   training.assignments.clear();
   EXPECT_EQ(message_of([&] { train_zoo(training); }), "");  // it is over
-  scratch_.write("test.csv", Correlated::rows(5'000, 4));
+  scratch_.write("test.csv", Correlated::rows(3'000, 4));
   expect_message(message_of([&] { train_zoo(training); }),
                  "not the table that this run began with");
 }
 
 TEST_F(TableTraining, ARunOnATableIsTheSameWhereverItsFileIs) {
   std::filesystem::create_directory(scratch_ / "elsewhere");
-  ZooTrainOptions training = options("maf", "40");
+  ZooTrainOptions training = options("maf", "20");
   training.files.data = scratch_.write("a.csv", Correlated::rows(200, 1));
   training.out = scratch_ / "here";
   train_zoo(training);
