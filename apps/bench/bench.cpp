@@ -102,8 +102,8 @@ NecessaryProducts necessary_products(const Config& config, const ImageShape& ima
   NecessaryProducts all;
   double largest = 0;
   for (const Part& part : plan_of(config, image).parts)
-    for (const auto& [times, x, w, flop_per_step] : part.products(part.site)) {
-      const double flop = flop_of(x, w);
+    for (const auto& [times, x, w, flop_per_step, share] : part.products(part.site)) {
+      const double flop = share * flop_of(x, w);
       all.flop_per_example += times * flop;
       all.flop_per_step += flop_per_step;
       if (flop > largest) largest = flop, all.x = x, all.w = w;

@@ -47,6 +47,7 @@ struct Product {
   int times;
   Shape x, w;                // one example, (D) or (C, H, W), and weights for matmul or conv2d
   double flop_per_step = 0;  // beside them, whatever the batch
+  double share = 1;          // of the weights that count: a mask may leave no more
 };
 
 // Normal numbers for a tensor of a layer: number `which`, and row 0 of it alone. The paper's layers

@@ -24,14 +24,14 @@ void claim_all(const Site& site, const std::vector<Product>& products) {
   site.claim(parameters);
 }
 
-void add_net(std::vector<Product>& all, const Config& config, Index in, Index out) {
+void add_net(std::vector<Product>& all, const Config& config, Index in, Index out, double share) {
   const Index context = context_of(config), width = config.width;
   Index from = in;
   for (Index i = 0; i < config.depth; ++i) {
-    all.push_back({3, {from}, {width, from}});
+    all.push_back({3, {from}, {width, from}, 0, share});
     from = width;
   }
-  all.push_back({3, {from}, {out, from}});
+  all.push_back({3, {from}, {out, from}, 0, share});
   if (context == 0) return;
   all.push_back({2, {context}, {width, context}});
   all.push_back({2, {context}, {out, context}});
@@ -53,12 +53,15 @@ std::vector<Product> real_nvp_products(const Site& site) { return coupling_produ
 std::vector<Product> neural_spline_coupling_products(const Site& site) {
   return coupling_products(site, 3 * NeuralSplineOptions().bins - 1);
 }
+
+// Half of each matrix is masked, but for a sliver: a unit of degree d reads d of D others.
 std::vector<Product> maf_products(const Site& site) {
   std::vector<Product> all;
   for (Index i = 0; i < site.config.num_layers; ++i)
-    add_net(all, site.config, site.size(), 2 * site.size());
+    add_net(all, site.config, site.size(), 2 * site.size(), 0.5);
   return all;
 }
+
 // Beside a block's network, the tangents that an estimate of its log-determinant takes at least:
 // those of the first terms of the series, and one whose gradients are those of the weights.
 std::vector<Product> residual_flow_products(const Site& site) {

@@ -14,7 +14,7 @@ std::unique_ptr<Flow> make_maf(const Site& site);
 std::unique_ptr<Flow> make_neural_spline_coupling(const Site& site);
 std::unique_ptr<Flow> make_residual_flow(const Site& site);
 
-// Of their networks; those of MAF's masked weights without regard to the masks.
+// Of their networks.
 std::vector<Product> nice_products(const Site& site);
 std::vector<Product> real_nvp_products(const Site& site);
 std::vector<Product> maf_products(const Site& site);
@@ -34,8 +34,9 @@ Options options_of(const Site& site) {
 }
 
 // Of a network of so many inputs and outputs: value, gradient of the input, gradient of the
-// weights. What the context is given to has no gradient.
-void add_net(std::vector<Product>& all, const Config& config, Index in, Index out);
+// weights, of which a mask may leave a share. A context has no gradient.
+void add_net(std::vector<Product>& all, const Config& config, Index in, Index out,
+             double share = 1);
 // The weights of these products.
 void claim_all(const Site& site, const std::vector<Product>& products);
 

@@ -85,6 +85,9 @@ TEST(Bench, CountsTheProductsOfThePapersModels) {
       {"selfnorm_glow_cifar", 24'782'831'616, 0},
       {"conv1x1_glow_imagenet", 36'795'187'200, 0},
       {"selfnorm_glow_imagenet", 36'827'037'696, 0},
+      {"nice_mnist", 114'816'000, 0},
+      {"realnvp_mnist", 67'584'000, 0},
+      {"maf_mnist", 51'855'360, 0},  // half of its weights are masked
   };
   for (const auto& [name, per_example, per_step] : papers) {
     const Config& config = find_experiment(name).config;
