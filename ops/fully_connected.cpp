@@ -94,9 +94,9 @@ struct Staircase::Plan {
   Tensor mask;                             // (out, in) in these orders
   std::vector<Panel> of_rows, of_columns;  // a panel of columns is one of the transpose
 
-  Tensor sorted(const Tensor& W) const;
-  void multiply(Tensor& y, const Tensor& x, const Tensor& weight, const Tensor& b) const;
-  void add_input_gradient(Tensor& sum, Real beta, const Tensor& g, const Tensor& weight) const;
+  KeptWeights masked(const Tensor& W) const;
+  void multiply(Tensor& y, const Tensor& x, const Real* weight, const Tensor& b) const;
+  void add_input_gradient(Tensor& sum, Real beta, const Tensor& g, const Real* weight) const;
   Tensor weight_gradient(const Tensor& g, const Tensor& x) const;
   Tensor bias_gradient(const Tensor& g) const;
 
@@ -125,12 +125,17 @@ double Staircase::area() const {
   return static_cast<double>(area) / static_cast<double>(std::max<Index>(1, plan_->mask.size()));
 }
 
-// The masked weights in the orders of the staircase.
-Tensor Staircase::Plan::sorted(const Tensor& W) const {
+KeptWeights Staircase::masked(const Tensor& W) const {
+  if (!(W.shape() == plan_->mask.shape()))
+    fail("staircase", "the weights are ", W.shape(), ", their mask ", plan_->mask.shape());
+  return plan_->masked(W);
+}
+
+KeptWeights Staircase::Plan::masked(const Tensor& W) const {
   const Index in = W.size(1);
-  Tensor weight = Tensor::empty(W.shape());
+  auto weight = std::make_shared<std::vector<Real>>(W.size());
   parallel_for(W.size(0), std::max<Index>(1, elements_per_chunk / std::max<Index>(1, in)),
-               [&, to = weight.mutable_data()](Index row, Index end) {
+               [&, to = weight->data()](Index row, Index end) {
                  for (; row < end; ++row) {
                    const Real *from = W.data() + rows[row] * in, *ones = mask.data() + row * in;
                    for (Index j = 0; j < in; ++j)
@@ -157,41 +162,46 @@ static void for_each_panel(const std::vector<Panel>& panels, Index B, const Body
 }
 
 // A part of a matrix with `width` columns.
+static MatrixView part(const Real* x, Index width, Index row, Index rows, Index column,
+                       Index columns) {
+  return {x + row * width + column, rows, columns, std::max<Index>(1, width)};
+}
 static MatrixView part(const Tensor& x, Index row, Index rows, Index column, Index columns) {
-  return {x.data() + row * x.size(1) + column, rows, columns, std::max<Index>(1, x.size(1))};
+  return part(x.data(), x.size(1), row, rows, column, columns);
 }
 
-void Staircase::Plan::multiply(Tensor& y, const Tensor& x, const Tensor& weight,
+void Staircase::Plan::multiply(Tensor& y, const Tensor& x, const Real* weight,
                                const Tensor& b) const {
   const Index out = y.size(1);
   Tensor sorted_bias = Tensor::empty({out});
   for (Index i = 0; i < out; ++i) sorted_bias.mutable_data()[i] = b[rows[i]];
-  for_each_panel(
-      of_rows, x.size(0),
-      [&, to = y.mutable_data(), bias = sorted_bias.data()](const Panel& panel, Index first,
-                                                            Index count) {
-        Real* const at = to + first * out + panel.begin;
-        fill_rows(at, count, out, bias + panel.begin, panel.rows());
-        if (panel.columns() == 0) return;
-        product(at, out, 1, part(x, first, count, panel.from, panel.columns()),
-                transposed(part(weight, panel.begin, panel.rows(), panel.from, panel.columns())));
-      });
+  for_each_panel(of_rows, x.size(0),
+                 [&, to = y.mutable_data(), bias = sorted_bias.data()](const Panel& panel,
+                                                                       Index first, Index count) {
+                   Real* const at = to + first * out + panel.begin;
+                   fill_rows(at, count, out, bias + panel.begin, panel.rows());
+                   if (panel.columns() == 0) return;
+                   product(at, out, 1, part(x, first, count, panel.from, panel.columns()),
+                           transposed(part(weight, mask.size(1), panel.begin, panel.rows(),
+                                           panel.from, panel.columns())));
+                 });
 }
 
 void Staircase::Plan::add_input_gradient(Tensor& sum, Real beta, const Tensor& g,
-                                         const Tensor& weight) const {
+                                         const Real* weight) const {
   const Index in = sum.size(1);
-  for_each_panel(of_columns, g.size(0),
-                 [&, to = sum.mutable_data()](const Panel& panel, Index first, Index count) {
-                   Real* const at = to + first * in + panel.begin;
-                   if (panel.columns() == 0) {
-                     for (Index b = 0; b < count && beta == 0; ++b)
-                       std::fill_n(at + b * in, panel.rows(), Real(0));
-                     return;
-                   }
-                   product(at, in, beta, part(g, first, count, panel.from, panel.columns()),
-                           part(weight, panel.from, panel.columns(), panel.begin, panel.rows()));
-                 });
+  for_each_panel(
+      of_columns, g.size(0),
+      [&, to = sum.mutable_data()](const Panel& panel, Index first, Index count) {
+        Real* const at = to + first * in + panel.begin;
+        if (panel.columns() == 0) {
+          for (Index b = 0; b < count && beta == 0; ++b)
+            std::fill_n(at + b * in, panel.rows(), Real(0));
+          return;
+        }
+        product(at, in, beta, part(g, first, count, panel.from, panel.columns()),
+                part(weight, mask.size(1), panel.from, panel.columns(), panel.begin, panel.rows()));
+      });
 }
 
 // Rows of the gradient, in the orders of the staircase, go where their weights are.
@@ -231,19 +241,23 @@ Tensor Staircase::Plan::bias_gradient(const Tensor& g) const {
   return gradient;
 }
 
-Var fully_connected(const Var& x, const Var& W, const Var& b, const Staircase& staircase) {
+Var fully_connected(const Var& x, const Var& W, const Var& b, const Staircase& staircase,
+                    KeptWeights masked) {
   check_shapes(x.shape(), W.shape(), b.shape());
   const auto plan = staircase.plan_;
   if (!(W.shape() == plan->mask.shape()))
     fail("fully_connected", "the weights are ", W.shape(), ", their mask ", plan->mask.shape());
-  const Tensor X = x.value(), weight = plan->sorted(W.value());
-  Tensor y = Tensor::empty({X.size(0), weight.size(0)});
-  plan->multiply(y, X, weight, b.value());
+  if (!masked || std::ssize(*masked) != W.size())
+    fail("fully_connected", W.size(), " masked weights expected, got ",
+         masked ? masked->size() : 0);
+  const Tensor X = x.value();
+  Tensor y = Tensor::empty({X.size(0), W.size(0)});
+  plan->multiply(y, X, masked->data(), b.value());
   return record("fully_connected", y,
                 grad(x,
-                     [plan, weight](const Tensor& g, Accumulator& into) {
+                     [plan, masked](const Tensor& g, Accumulator& into) {
                        into.add_in_place([&](Tensor& sum, Real beta) {
-                         plan->add_input_gradient(sum, beta, g, weight);
+                         plan->add_input_gradient(sum, beta, g, masked->data());
                        });
                      }),
                 grad(W, [plan, X](const Tensor& g) { return plan->weight_gradient(g, X); }),

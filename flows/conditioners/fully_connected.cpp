@@ -47,9 +47,10 @@ Var FullyConnected::operator()(const Var& x, const Tensor& mask) const {
   return fully_connected(x, weight_ * Var(mask), bias_);
 }
 
-Var FullyConnected::operator()(const Var& x, const Staircase& staircase) const {
+Var FullyConnected::operator()(const Var& x, const Staircase& staircase,
+                               const KeptWeights& masked) const {
   check_batch(x.shape());
-  return fully_connected(x, weight_, bias_, staircase);
+  return fully_connected(x, weight_, bias_, staircase, masked);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -19,8 +19,9 @@ class FullyConnected : public Module {
   // With W times a mask of zeros and ones, element by element. Where the mask is 0, W has no
   // effect and the gradient 0.
   Var operator()(const Var& x, const Tensor& mask) const;
-  // The same with inputs and outputs in the orders of the staircase, which its mask is sorted by.
-  Var operator()(const Var& x, const Staircase& staircase) const;
+  // The same with inputs and outputs in the orders of the staircase that its mask is sorted by, and
+  // staircase.masked(W).
+  Var operator()(const Var& x, const Staircase& staircase, const KeptWeights& masked) const;
   Parameter& weight() { return weight_; }
   Parameter& bias() { return bias_; }
   const Parameter& weight() const { return weight_; }

@@ -103,12 +103,26 @@ void Made::make_staircases() {
   if (read > 0.85 * all) staircases_.clear();
 }
 
+KeptWeights Made::arranged(std::vector<Arranged>& kept, std::size_t layer, const Parameter& weight,
+                           const std::function<KeptWeights(const Tensor& W)>& arrange) const {
+  const std::lock_guard lock(arranging_);
+  kept.resize(layers_.size());
+  Arranged& own = kept[layer];
+  if (!own.weight || own.version != weight.version())
+    own = {arrange(weight.value()), weight.version()};
+  return own.weight;
+}
+
 Var Made::through_staircases(const Var& x, const Pass& pass) const {
-  Var h = layers_.front()(x, staircases_[0]);
-  check_context("made", context(), pass, x.size(0));
-  std::size_t i = 1;
-  for (auto at = std::next(layers_.begin()); at != layers_.end(); ++at, ++i)
-    h = (*at)(activation_(h), staircases_[i]);
+  Var h = x;
+  std::size_t i = 0;
+  for (const FullyConnected& layer : layers_) {
+    const Staircase& staircase = staircases_[i];
+    const KeptWeights masked = arranged(for_staircases_, i, layer.weight(),
+                                        [&](const Tensor& W) { return staircase.masked(W); });
+    h = layer(i == 0 ? h : activation_(h), staircase, masked);
+    if (i++ == 0) check_context("made", context(), pass, x.size(0));
+  }
   return h;
 }
 

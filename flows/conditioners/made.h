@@ -12,6 +12,8 @@
 // so, most of these are left out of the products.
 #pragma once
 
+#include <mutex>
+
 #include "backflow/flows/conditioners/mlp.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -45,11 +47,22 @@ class Made : public Mlp {
   void make_staircases();
   Var through_staircases(const Var& x, const Pass& pass) const;
 
+  // The weights of a layer as one of the two ways to walk through it reads them. They are made once
+  // for each version of the parameter: for a few examples that would take most of the time.
+  struct Arranged {
+    KeptWeights weight;
+    std::uint64_t version = 0;
+  };
+  KeptWeights arranged(std::vector<Arranged>& kept, std::size_t layer, const Parameter& weight,
+                       const std::function<KeptWeights(const Tensor& W)>& arrange) const;
+
   class Filling;
   std::vector<Index> order_;
   Index K_;
   Degrees degrees_;
   std::vector<Staircase> staircases_;  // of each layer; none where they would not pay
+  mutable std::mutex arranging_;
+  mutable std::vector<Arranged> for_staircases_, for_filling_;  // of each layer
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -8,6 +8,18 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
+// Its rows and columns in these orders.
+static KeptWeights sorted(const Tensor& W, const std::vector<Index>& rows,
+                          const std::vector<Index>& columns) {
+  auto weight = std::make_shared<std::vector<Real>>(W.size());
+  Real* to = weight->data();
+  for (const Index row : rows) {
+    const Real* const of_unit = W.data() + row * std::ssize(columns);
+    for (const Index column : columns) *to++ = of_unit[column];
+  }
+  return weight;
+}
+
 // The units of each layer are sorted by degree: what a unit reads lies together then, at the front,
 // and no mask is needed. Examples lie along rows: a unit is a row. With the units below degree d
 // known,
@@ -32,14 +44,14 @@ class Made::Filling {
   struct Layer {
     std::vector<Index> units;  // sorted by degree
     std::vector<Index> first;  // [d]: how many have a degree below d
-    Tensor weight;             // rows and columns sorted
+    KeptWeights weight;        // rows and columns sorted
     Tensor sums, values;       // (units, B): before and behind the activation
   };
 
   void add(Layer& layer, const Layer& from, Index degree, Index end, Index known, Index known_end);
   void activate(Layer& layer, Index degree);
   void add_sorted(Real* sums, const Tensor& x, std::span<const Index> units) const;
-  void sort_weights(Layer& layer, const Layer& from, const FullyConnected& parameters);
+  void begin_sums(Layer& layer, const Parameter& bias) const;
 
   const Made& made_;
   Index B_;
@@ -63,7 +75,13 @@ Made::Filling::Filling(const Made& made, Index B, const Pass& pass) : made_(made
     for (Index degree : degrees) ++layer.first[degree + 1];
     std::partial_sum(layer.first.begin(), layer.first.end(), layer.first.begin());
     layer.values = Tensor::empty({std::ssize(degrees), B});
-    if (!layers_.empty()) sort_weights(layer, layers_.back(), *parameters++);
+    if (!layers_.empty()) {
+      const std::size_t i = layers_.size() - 1;
+      layer.weight = made.arranged(
+          made.for_filling_, i, parameters->weight(),
+          [&](const Tensor& W) { return sorted(W, layer.units, layers_.back().units); });
+      begin_sums(layer, (parameters++)->bias());
+    }
     layers_.push_back(std::move(layer));
   }
   if (const Tensor more = times_context(made.context_output_); more.defined()) {
@@ -80,19 +98,10 @@ void Made::Filling::add_sorted(Real* sums, const Tensor& x, std::span<const Inde
   }
 }
 
-void Made::Filling::sort_weights(Layer& layer, const Layer& from,
-                                 const FullyConnected& parameters) {
-  const Index rows = std::ssize(layer.units), columns = std::ssize(from.units);
-  const Tensor W = parameters.weight().value(), bias = parameters.bias().value();
-  layer.weight = Tensor::empty(W.shape());
-  layer.sums = Tensor::empty({rows, B_});
-  Real *weight = layer.weight.mutable_data(), *sums = layer.sums.mutable_data();
-  for (Index row = 0; row < rows; ++row) {
-    const Real* const of_unit = W.data() + layer.units[row] * columns;
-    for (Index column = 0; column < columns; ++column)
-      weight[row * columns + column] = of_unit[from.units[column]];
-    std::fill_n(sums + row * B_, B_, bias[layer.units[row]]);
-  }
+void Made::Filling::begin_sums(Layer& layer, const Parameter& bias) const {
+  layer.sums = Tensor::empty({std::ssize(layer.units), B_});
+  Real* sums = layer.sums.mutable_data();
+  for (const Index unit : layer.units) sums = std::fill_n(sums, B_, bias.value()[unit]);
 }
 
 // What the inputs of degrees known ... known_end - 1 add to the units of degree ... end - 1. The
@@ -103,7 +112,7 @@ void Made::Filling::add(Layer& layer, const Layer& from, Index degree, Index end
   const Index column = from.first[known], columns = from.first[known_end] - column;
   if (rows == 0 || columns == 0) return;
   const Index width = std::ssize(from.units);
-  const Real* const weight = layer.weight.data() + row * width + column;
+  const Real* const weight = layer.weight->data() + row * width + column;
   const Real* const values = from.values.data() + column * B_;
   parallel_for(B_, 512, [=, this, sums = layer.sums.mutable_data() + row * B_](Index b, Index e) {
     product(sums + b, B_, 1, MatrixView{weight, rows, columns, width},

@@ -106,6 +106,10 @@ Var in_order(const Var& x, const std::vector<Index>& order) {
   return matmul(x, transposed(Var(pick)));
 }
 
+Var through(const Layer& layer, const Staircase& staircase) {
+  return fully_connected(layer.x, layer.W, layer.b, staircase, staircase.masked(layer.W.value()));
+}
+
 TEST(Staircase, LeavesOutNothingButZeros) {
   for (Index B : batches)
     for (bool descending : {false, true})
@@ -119,7 +123,8 @@ TEST(Staircase, LeavesOutNothingButZeros) {
           const Tensor g = normal({B, out}, 4);
           const Var dense = matmul(layer.x, transposed(layer.W * given.mask)) + layer.b;
           const Var sorted = in_order(layer.x, given.columns);
-          const Var y = fully_connected(sorted, layer.W, layer.b, staircase);
+          const Var y = fully_connected(sorted, layer.W, layer.b, staircase,
+                                        staircase.masked(layer.W.value()));
           expect_all_close(all_of(layer, y, g), all_of(layer, in_order(dense, given.rows), g));
         }
 }
@@ -132,15 +137,14 @@ TEST(Staircase, WeightsBehindTheMaskHaveNoEffectAndNoGradient) {
   for (Index i = 0; i < bad.size(); ++i)
     if (given.mask[i] == 0) bad.mutable_data()[i] = std::numeric_limits<Real>::quiet_NaN();
   const Tensor g = normal({9, 150}, 4);
-  const Var y = fully_connected(layer.x, layer.W, layer.b, staircase);
+  const Var y = through(layer, staircase);
   const std::vector<Tensor> expected = all_of(layer, y, g);
   layer.W = Var::leaf(bad);
-  const Var other = fully_connected(layer.x, layer.W, layer.b, staircase);
+  const Var other = through(layer, staircase);
   const std::vector<Tensor> actual = all_of(layer, other, g);
   for (std::size_t i = 0; i < actual.size(); ++i)
     EXPECT_EQ(actual[i].values(), expected[i].values());
-  for (Index i = 0; i < bad.size(); ++i)
-    EXPECT_TRUE(given.mask[i] != 0 || actual[2][i] == 0) << i;
+  for (Index i = 0; i < bad.size(); ++i) EXPECT_TRUE(given.mask[i] != 0 || actual[2][i] == 0) << i;
 }
 
 TEST(Staircase, NeedsLittleMoreThanHalfOfALargeMatrix) {
@@ -161,15 +165,14 @@ TEST(Staircase, HasTheSameBitsOnAnyThreads) {
   const Staircase staircase(given.mask, given.rows, given.columns);
   const Layer layer = layer_of(600, 256, 700);
   const Tensor g = normal({600, 700}, 4);
-  expect_same_bits_on_any_threads(
-      [&] { return all_of(layer, fully_connected(layer.x, layer.W, layer.b, staircase), g); });
+  expect_same_bits_on_any_threads([&] { return all_of(layer, through(layer, staircase), g); });
 }
 
 TEST(Staircase, LivesAsLongAsItsGradientIsWanted) {
   const Layer layer = layer_of(5, 100, 90);
   const Masked given = masked(100, 90);
   auto staircase = std::make_unique<Staircase>(given.mask, given.rows, given.columns);
-  const Var y = fully_connected(layer.x, layer.W, layer.b, *staircase);
+  const Var y = through(layer, *staircase);
   staircase.reset();
   EXPECT_EQ(backward(y, Tensor::full({5, 90}, 1))[layer.b].values(), std::vector<Real>(90, 5));
 }
@@ -187,8 +190,15 @@ TEST(Staircase, RefusesWhatIsNoOrder) {
             "[staircase] an order of outputs must hold each of 0 ... 1 once");
   const Staircase staircase(Tensor::zeros({2, 3}), {0, 1}, {2, 1, 0});
   const Layer layer = layer_of(4, 3, 3);
-  EXPECT_EQ(error_of([&] { fully_connected(layer.x, layer.W, layer.b, staircase); }),
+  const Tensor square = Tensor::zeros({3, 3}), fitting = Tensor::zeros({2, 3});
+  const KeptWeights masked = staircase.masked(fitting);
+  EXPECT_EQ(error_of([&] { staircase.masked(square); }),
+            "[staircase] the weights are (3, 3), their mask (2, 3)");
+  EXPECT_EQ(error_of([&] { fully_connected(layer.x, layer.W, layer.b, staircase, masked); }),
             "[fully_connected] the weights are (3, 3), their mask (2, 3)");
+  const Layer other = layer_of(4, 3, 2);
+  EXPECT_EQ(error_of([&] { fully_connected(other.x, other.W, other.b, staircase, nullptr); }),
+            "[fully_connected] 6 masked weights expected, got 0");
 }
 
 }  // namespace

@@ -66,10 +66,10 @@ TEST(Made, RefusesWhatIsNoOrder) {
 }
 
 // fill() against the network itself: x_i = z_i + p_i . (1, 2, ...), and p of the whole x.
-void check_fill(Index B, Index D, const std::vector<Index>& hidden, Index context) {
-  const Index K = 2;
-  const Made made(shuffled(D), K, {.hidden = hidden, .activation = tanh, .context = context},
-                  Random(1));
+void check_fill(Index B, const std::vector<Index>& order, const std::vector<Index>& hidden,
+                Index context) {
+  const Index K = 2, D = std::ssize(order);
+  const Made made(order, K, {.hidden = hidden, .activation = tanh, .context = context}, Random(1));
   randomize(made, Random(2), 0.3);
   Pass pass;
   if (context > 0) pass.context = Random(4).normal({B, context});
@@ -89,11 +89,31 @@ TEST(Made, FillGivesWhatTheNetworkGives) {
     for (Index context : {0, 3})
       for (const std::vector<Index>& hidden :
            std::vector<std::vector<Index>>{{}, {5}, {64, 64}, {3, 40, 7}})
-        check_fill(4, D, hidden, context);
-  check_fill(1500, 17, {40, 30}, 2);
+        check_fill(4, shuffled(D), hidden, context);
+  check_fill(1500, shuffled(17), {40, 30}, 2);
   const Made made({0, 1}, 1, {}, Random(1));
   const auto none = [](Index, const Tensor&) -> Tensor { fail("test", "no examples"); };
   EXPECT_EQ(made.fill({0, 2}, {}, none).shape(), Shape({0, 2}));
+}
+
+TEST(Made, LargeNetworksGiveThatAsWell) {  // whose products leave zeros out
+  for (const std::vector<Index>& order : {ascending(64), descending(64), shuffled(64)})
+    for (Index B : {1, 300}) check_fill(B, order, {256, 300}, 0);
+}
+
+TEST(Made, WeightsThatChangedAreReadAnew) {
+  const Net net{.hidden = {256, 256}, .activation = tanh};
+  const auto both_ways = [](const Made& made) {
+    const auto value = [](Index, const Tensor& p) { return p; };
+    return std::array{made(Random(3).normal({5, 64}), {}).value().values(),
+                      made.fill({5, 64}, {}, value).values()};
+  };
+  const Made made(ascending(64), 1, net, Random(1)), other(ascending(64), 1, net, Random(2));
+  const auto before = both_ways(made);
+  for (std::size_t i = 0; i < made.parameters().size(); ++i)
+    made.parameters()[i].parameter->set(other.parameters()[i].parameter->value());
+  EXPECT_NE(before, both_ways(other));
+  EXPECT_EQ(both_ways(made), both_ways(other));
 }
 
 Index activated = 0;
