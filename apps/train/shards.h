@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 
+#include "backflow/apps/train/shard_schedule.h"
 #include "backflow/engine/backward.h"
 #include "backflow/engine/module.h"
 
@@ -54,12 +55,6 @@ class ShardTree {
   // By round and place: what waits for its neighbour.
   std::vector<std::vector<std::optional<ShardSum>>> waiting_;
   ShardSum total_;
-};
-
-// Which comes to the same bits.
-enum class ShardSchedule {
-  in_turn,       // one after another: all threads work on the ops of one, which needs least memory
-  side_by_side,  // as many at once as there are threads
 };
 
 // The sum of walk(shard) over all shards along the tree. A step that somebody traces on this thread

@@ -101,6 +101,52 @@ TEST(GradientList, GivesBackWhatItTook) {
   EXPECT_FALSE(parameters.as_gradients({Tensor(), Tensor(), Tensor()}).contains(a));
 }
 
+// ---- Which order -------------------------------------------------------------------------------
+
+// How the shards of the last of some steps are computed, and what was said after them.
+struct Scheduled {
+  ShardSchedule last;
+  std::string said;
+};
+
+Scheduled schedule(ShardScheduler scheduler, double in_turn, double side_by_side) {
+  Scheduled result;
+  for (int step = 0; step < 20; ++step) {
+    result.last = scheduler.next();
+    const bool warming_up = step < 2;
+    const double seconds = result.last == ShardSchedule::in_turn ? in_turn : side_by_side;
+    result.said += scheduler.took(warming_up ? 1 - seconds : seconds + 0.01 * (step % 3));
+  }
+  return result;
+}
+
+TEST(ShardScheduler, TriesBothWaysAndKeepsTheFaster) {
+  const Scheduled in_turn = schedule({4, 2}, 0.1, 0.2), side_by_side = schedule({4, 2}, 0.2, 0.1);
+  EXPECT_EQ(in_turn.last, ShardSchedule::in_turn);
+  EXPECT_EQ(in_turn.said,
+            "4 shards one after another: 100.0 ms a step one after another, 200.0 side by side\n");
+  EXPECT_EQ(side_by_side.last, ShardSchedule::side_by_side);
+  EXPECT_EQ(side_by_side.said,
+            "4 shards side by side: 200.0 ms a step one after another, 100.0 side by side\n");
+}
+
+TEST(ShardScheduler, DoesAsItIsAskedAndTriesNothing) {
+  for (const auto asked : {ShardSchedule::in_turn, ShardSchedule::side_by_side}) {
+    ShardScheduler scheduler(4, 2, asked);
+    EXPECT_EQ(scheduler.next(), asked);
+    EXPECT_EQ(schedule(scheduler, 0.1, 0.2).last, asked);
+    EXPECT_EQ(schedule(scheduler, 0.1, 0.2).said, "");
+  }
+}
+
+TEST(ShardScheduler, HasNoChoiceOfOneShardOrThread) {
+  for (const auto& [shards, threads] : {std::pair{1, 4}, std::pair{4, 1}}) {
+    const Scheduled found = schedule({shards, threads}, 0.2, 0.1);
+    EXPECT_EQ(found.last, ShardSchedule::in_turn);
+    EXPECT_EQ(found.said, "");
+  }
+}
+
 // ---- Training steps ---------------------------------------------------------------------------
 
 constexpr double tolerance = sizeof(Real) == sizeof(double) ? 1e-9 : 2e-3;
