@@ -80,6 +80,11 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& mod
 
 // Makes the changes of a step that are no sum over examples, for which the whole batch is needed.
 static void begin_step(const Model& model, const Tensor& images, Pass& pass) {
+  const Index B = images.size(0);
+  check_context("training_step", model.flow().context(), pass, B);
+  if (!pass.examples.empty() && std::ssize(pass.examples) != B)
+    fail("training_step", "the pass names ", pass.examples.size(), " examples, the shape is ",
+         images.shape());
   if (!pass.step_begun) model.flow().begin_step(images, pass);
   pass.step_begun = true;
 }

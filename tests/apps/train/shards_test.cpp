@@ -257,7 +257,6 @@ TEST(ShardedSteps, OneShardIsTheWholeBatchToTheBit) {
 }
 
 TEST(ShardedSteps, LetActNormSeeTheWholeFirstBatch) {
-  const std::string name = "geco_selfnorm_glow_mnist";
   const auto scales = [](const Stepped& stepped) {
     std::vector<std::vector<Real>> all;
     for (const auto& [name, parameter] : stepped.model.flow().parameters())
@@ -265,7 +264,7 @@ TEST(ShardedSteps, LetActNormSeeTheWholeFirstBatch) {
     return all;
   };
   const auto begun = [&](Index shards, ShardSchedule schedule) {
-    Tiny tiny = tiny_of(name, shards);
+    Tiny tiny = tiny_of("geco_selfnorm_glow_mnist", shards);
     tiny.config.optimizer = "sgd";
     tiny.config.max_grad_norm = 1e-30;  // the step itself moves nothing
     return scales(Stepped(tiny, 1, schedule));
@@ -317,6 +316,43 @@ TEST(ShardedSteps, ClipTheNormOfTheSum) {
   EXPECT_NEAR(Stepped(tiny).gradient_norm(), norm / 2, tolerance * norm);
   tiny.config.max_grad_norm = 1.01 * norm;
   EXPECT_NEAR(Stepped(tiny).gradient_norm(), norm, tolerance * norm);
+}
+
+TEST(ShardedSteps, RefuseNamesAndContextsOfAnotherBatch) {
+  for (const Index shards : {1, 4}) {
+    const Tiny tiny = tiny_of("exact_fc_mnist", shards);
+    Stepped stepped(tiny);
+    Pass names, context;
+    names.examples = {1, 2, 3};
+    context.context = Tensor::zeros({30, 2});
+    const auto step = [&](const Pass& pass) {
+      training_step(stepped.model, *stepped.optimizer, tiny.config, tiny.batch(), pass, 0);
+    };
+    expect_message(message_of([&] { step(names); }), "[training_step]", "3 examples");
+    expect_message(message_of([&] { step(context); }), "[training_step]", "without a context");
+  }
+}
+
+// A shard's images have the noise that they have in the batch.
+TEST(ShardedSteps, TakeTheNoiseOfTheBatch) {
+  Tiny tiny = tiny_of("exact_fc_mnist");
+  const auto objective = [&](Index shards, std::vector<std::uint32_t> examples) {
+    Pass pass;
+    pass.noise = Random(5);
+    pass.examples = std::move(examples);
+    const Tiny cut = with_shards(tiny, shards);
+    Stepped stepped(cut, 0);
+    return training_step(stepped.model, *stepped.optimizer, cut.config, cut.batch(), pass, 0)
+        .objective;
+  };
+  std::vector<std::uint32_t> counted(20), backwards(20);
+  std::iota(counted.begin(), counted.end(), 0u);
+  std::iota(backwards.rbegin(), backwards.rend(), 0u);
+  const double whole = objective(1, {});
+  EXPECT_NEAR(objective(4, {}), whole, tolerance * whole);
+  EXPECT_EQ(objective(4, {}), objective(4, counted));
+  EXPECT_NE(objective(4, backwards), objective(4, counted));
+  EXPECT_NEAR(objective(4, backwards), objective(1, backwards), tolerance * whole);
 }
 
 TEST(ShardedSteps, AShardWithoutImagesIsLeftOut) {
