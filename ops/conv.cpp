@@ -24,17 +24,33 @@ void expect_shape(const Shape& found, const Shape& expected, const char* what) {
   if (!(found == expected)) fail("conv2d", what, " has the shape ", found, ", expected ", expected);
 }
 
+// One group after another, on this thread: their sum and the one that is added stay in its cache.
+static void add_groups_here(Index images, Index group, Tensor& total,
+                            const std::function<void(Index, Index, Real*)>& body) {
+  Tensor part = Tensor::empty({total.size()});
+  Real *const sum = total.mutable_data(), *const p = part.mutable_data();
+  for (Index first = 0; first < images; first += group) {
+    body(first, std::min(group, images - first), p);
+    for (Index i = 0; i < part.size(); ++i) sum[i] += p[i];
+  }
+}
+
 Tensor sum_over_groups(const Shape& shape, Index images,
                        const std::function<void(Index, Index, Real*)>& body) {
   Tensor total = Tensor::zeros(shape);
   const Index size = total.size(), group = (images + 7) / 8, groups = (images + group - 1) / group;
+  if (InsideChunk::now() || threads() == 1) {
+    add_groups_here(images, group, total, body);
+    return total;
+  }
   Tensor parts = Tensor::empty({groups, size});
   parallel_for(groups, 1, [&, p = parts.mutable_data()](Index g, Index end) {
     for (; g < end; ++g) body(g * group, std::min(group, images - g * group), p + g * size);
   });
-  Real* sum = total.mutable_data();
-  for (Index g = 0; g < groups; ++g)
-    for (Index i = 0; i < size; ++i) sum[i] += parts[g * size + i];
+  parallel_for(size, elements_per_chunk, [&, sum = total.mutable_data()](Index begin, Index end) {
+    for (Index g = 0; g < groups; ++g)
+      for (Index i = begin; i < end; ++i) sum[i] += parts[g * size + i];
+  });
   return total;
 }
 

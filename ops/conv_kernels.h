@@ -88,6 +88,8 @@ Tensor lanes_weight_gradient(const Tensor& d, const Tensor& x, const ConvGeometr
 // ---- For all: groups of images are the tasks, cut by shape alone -------------------------------
 
 constexpr Index images_at_once = 4;  // in a chunk of a cheap walk over images
+// Where nothing is added up over images: of few, each is a chunk, so that no thread waits for long.
+constexpr Index images_per_chunk(Index images) { return images < 32 ? 1 : images_at_once; }
 
 // Adds up one tensor per eighth of the images, in order: body(first image, count, sum) fills each.
 Tensor sum_over_groups(const Shape& shape, Index images,

@@ -76,7 +76,7 @@ class ConvNet {
       to[i] = activations_[i].mutable_data();
     }
     to.push_back(y.mutable_data());
-    parallel_for(images(), images_at_once, [&](Index image, Index end) {
+    parallel_for(images(), images_per_chunk(images()), [&](Index image, Index end) {
       for (; image < end; ++image) forward_image(image, to);
     });
     return y;

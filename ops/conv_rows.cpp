@@ -77,7 +77,7 @@ MatrixView image_of(const Tensor& y, const ConvGeometry& g, Index image) {
 Tensor rows_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   Tensor y = Tensor::empty(g.output());
   const Tensor W = permute(w, {2, 0, 1, 3});
-  parallel_for(g.B, images_at_once, [&, out = y.mutable_data()](Index image, Index end) {
+  parallel_for(g.B, images_per_chunk(g.B), [&, out = y.mutable_data()](Index image, Index end) {
     ColumnsOfTaps columns(g);
     for (; image < end; ++image) {
       Real* to = out + image * g.O * g.out_pixels();
@@ -94,7 +94,7 @@ Tensor rows_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
                            const ConvGeometry& g) {
   Tensor dx = Tensor::empty(x);
   const Tensor W = permute(w, {2, 0, 1, 3});
-  parallel_for(g.B, images_at_once, [&, to = dx.mutable_data()](Index image, Index end) {
+  parallel_for(g.B, images_per_chunk(g.B), [&, to = dx.mutable_data()](Index image, Index end) {
     ColumnsOfTaps columns(g);
     for (; image < end; ++image) {
       columns.clear();

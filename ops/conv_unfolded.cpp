@@ -101,7 +101,7 @@ void add_image_bias_gradient(const Real* d, const ConvGeometry& g, bool first, R
 Tensor unfolded_conv(const Tensor& x, const Tensor& w, const Real* bias, const ConvGeometry& g) {
   if (g.unfolds_rows()) return rows_conv(x, w, bias, g);
   Tensor y = Tensor::empty(g.output());
-  parallel_for(g.B, images_at_once, [&, to = y.mutable_data()](Index image, Index end) {
+  parallel_for(g.B, images_per_chunk(g.B), [&, to = y.mutable_data()](Index image, Index end) {
     for (; image < end; ++image)
       conv_image(x.data() + image * g.in_size(), w.data(), bias, g, to + image * g.out_size());
   });
@@ -112,7 +112,7 @@ Tensor unfolded_input_gradient(const Tensor& d, const Tensor& w, const Shape& x,
                                const ConvGeometry& g) {
   if (g.unfolds_rows()) return rows_input_gradient(d, w, x, g);
   Tensor dx = Tensor::empty(x);
-  parallel_for(g.B, images_at_once, [&, to = dx.mutable_data()](Index image, Index end) {
+  parallel_for(g.B, images_per_chunk(g.B), [&, to = dx.mutable_data()](Index image, Index end) {
     for (; image < end; ++image)
       conv_image_input_gradient(d.data() + image * g.out_size(), w.data(), g,
                                 to + image * g.in_size());

@@ -11,8 +11,10 @@ namespace {
 
 using namespace spline_formula;
 using Tables = SplineTables;
+using Prepared = std::shared_ptr<const Tables>;
 constexpr Index width = SplineLayout::strip_width;
 constexpr char name[] = "rational_quadratic_spline";
+constexpr char inverse_name[] = "rational_quadratic_spline_inverse";
 
 // Calls body(first element, its column in the strip, count) for each vector of a task's part of x.
 // The count of whole ones is a constant: then nothing goes by way of memory.
@@ -191,18 +193,46 @@ void inverse_task(const SplineLayout& l, const Tables& tables, Index task, const
 
 }  // namespace
 
+static Prepared tables_of(const char* op, const SplineLayout& layout, const Tensor& widths,
+                          const Tensor& heights, const Tensor& derivatives,
+                          const SplineOptions& options) {
+  return std::make_shared<const SplineTables>(op, layout, widths, heights, derivatives, options);
+}
+
+// The layout of a single example tells as much of the splines as that of a batch.
+Prepared prepared_splines(const Tensor& widths, const Tensor& heights, const Tensor& derivatives,
+                          const SplineOptions& options) {
+  const Shape& w = widths.shape();
+  const Shape example = w.rank() > 1 ? Shape(w.begin(), w.end() - 1) : Shape{1};
+  const SplineLayout layout(name, example, w, heights.shape(), derivatives.shape());
+  return tables_of(name, layout, widths, heights, derivatives, options);
+}
+
+static void check_prepared(const char* op, const SplineLayout& layout, const Prepared& prepared) {
+  if (!prepared || !prepared->suits(layout))
+    fail(op, "the splines were prepared of parameters of other shapes");
+}
+
 std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
                                              const Var& derivatives, const SplineOptions& options) {
   if (are_per_element(x.shape(), widths.shape(), heights.shape(), derivatives.shape()))
     return spline_per_element(x, widths, heights, derivatives, options);
   const SplineLayout layout(name, x.shape(), widths.shape(), heights.shape(), derivatives.shape());
-  const Tables tables(name, layout, widths.value(), heights.value(), derivatives.value(), options);
+  return rational_quadratic_spline(
+      x, widths, heights, derivatives,
+      tables_of(name, layout, widths.value(), heights.value(), derivatives.value(), options));
+}
+
+std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
+                                             const Var& derivatives, const Prepared& prepared) {
+  const SplineLayout layout(name, x.shape(), widths.shape(), heights.shape(), derivatives.shape());
+  check_prepared(name, layout, prepared);
   const Tensor X = x.value();
   Tensor value = Tensor::empty(x.shape()), log_derivative = Tensor::empty(x.shape());
   parallel_for(
       layout.tasks(), 1,
       [&, v = value.mutable_data(), d = log_derivative.mutable_data()](Index task, Index end) {
-        for (; task < end; ++task) forward_task(layout, tables, task, X.data(), v, d);
+        for (; task < end; ++task) forward_task(layout, *prepared, task, X.data(), v, d);
       });
   const std::array shapes{widths.shape(), heights.shape(), derivatives.shape()};
   const bool parameters =
@@ -214,12 +244,12 @@ std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, co
     Real *to = g.mutable_data(), *sum = sums.mutable_data();
     parallel_for(layout.tasks(), 1, [&](Index task, Index end) {
       for (; task < end; ++task)
-        backward_task(layout, tables, task,
+        backward_task(layout, *prepared, task,
                       {X.data(), g_value.data(), g_log.data(), to,
                        parameters ? sum + task * per_task : nullptr});
     });
     if (!parameters) return grads(g, Tensor(), Tensor(), Tensor());
-    const std::array<Tensor, 3> of = parameter_gradients(layout, tables, sums, shapes);
+    const std::array<Tensor, 3> of = parameter_gradients(layout, *prepared, sums, shapes);
     return grads(g, of[0], of[1], of[2]);
   };
   return record(name, {value, log_derivative}, joint_grad({x, widths, heights, derivatives}, rule));
@@ -230,12 +260,22 @@ Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
                                          const SplineOptions& options) {
   if (are_per_element(y.shape(), widths.shape(), heights.shape(), derivatives.shape()))
     return spline_per_element_inverse(y, widths, heights, derivatives, options);
-  const char* op = "rational_quadratic_spline_inverse";
-  const SplineLayout layout(op, y.shape(), widths.shape(), heights.shape(), derivatives.shape());
-  const Tables tables(op, layout, widths, heights, derivatives, options);
+  const SplineLayout layout(inverse_name, y.shape(), widths.shape(), heights.shape(),
+                            derivatives.shape());
+  return rational_quadratic_spline_inverse(
+      y, widths, heights, derivatives,
+      tables_of(inverse_name, layout, widths, heights, derivatives, options));
+}
+
+Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
+                                         const Tensor& heights, const Tensor& derivatives,
+                                         const Prepared& prepared) {
+  const SplineLayout layout(inverse_name, y.shape(), widths.shape(), heights.shape(),
+                            derivatives.shape());
+  check_prepared(inverse_name, layout, prepared);
   Tensor x = Tensor::empty(y.shape());
   parallel_for(layout.tasks(), 1, [&, to = x.mutable_data()](Index task, Index end) {
-    for (; task < end; ++task) inverse_task(layout, tables, task, y.data(), to);
+    for (; task < end; ++task) inverse_task(layout, *prepared, task, y.data(), to);
   });
   return x;
 }

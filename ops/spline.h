@@ -18,6 +18,8 @@
 // so that zeros are the identity. The slopes at -bound and bound are 1.
 #pragma once
 
+#include <memory>
+
 #include "backflow/engine/record.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -41,6 +43,17 @@ std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, co
                                              const Var& derivatives,
                                              const SplineOptions& options = {});
 
+// What there is to compute of shared splines, of parameters (1, ..., K) or (K), before any x is
+// seen: for several calls with the same parameters, from any threads.
+class SplineTables;
+std::shared_ptr<const SplineTables> prepared_splines(const Tensor& widths, const Tensor& heights,
+                                                     const Tensor& derivatives,
+                                                     const SplineOptions& options = {});
+// The same with what was prepared of these parameters.
+std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& widths, const Var& heights,
+                                             const Var& derivatives,
+                                             const std::shared_ptr<const SplineTables>& prepared);
+
 // One spline for each element of each example, with the numbers of each in one row: parameters
 // (B, ..., 3 K - 1), K widths, K heights and K - 1 derivatives.
 std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& parameters,
@@ -50,6 +63,9 @@ std::array<Var, 2> rational_quadratic_spline(const Var& x, const Var& parameters
 Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
                                          const Tensor& heights, const Tensor& derivatives,
                                          const SplineOptions& options = {});
+Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& widths,
+                                         const Tensor& heights, const Tensor& derivatives,
+                                         const std::shared_ptr<const SplineTables>& prepared);
 Tensor rational_quadratic_spline_inverse(const Tensor& y, const Tensor& parameters,
                                          const SplineOptions& options = {});
 

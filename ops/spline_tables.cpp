@@ -133,7 +133,6 @@ SplineLayout::SplineLayout(const char* op, const Shape& x, const Shape& widths,
 struct SplineTables::Source {
   const SplineLayout& layout;
   const Real *widths, *heights, *derivatives;
-  Real* tables;
 };
 
 SplineTables::SplineTables(const char* op, const SplineLayout& layout, const Tensor& widths,
@@ -141,10 +140,9 @@ SplineTables::SplineTables(const char* op, const SplineLayout& layout, const Ten
                            const SplineOptions& options)
     : options_(options),
       rows_(layout.bins + 1),
-      values_(Tensor::empty({layout.strips, kinds, rows_, width})) {
+      values_(static_cast<std::size_t>(layout.strips * kinds * rows_)) {
   check_spline_options(op, options, layout.bins);
-  const Source source{layout, widths.data(), heights.data(), derivatives.data(),
-                      values_.mutable_data()};
+  const Source source{layout, widths.data(), heights.data(), derivatives.data()};
   parallel_for(layout.strips, 4, [&](Index strip, Index end) {
     for (; strip < end; ++strip) fill(source, strip);
   });
@@ -154,7 +152,7 @@ SplineTables::SplineTables(const char* op, const SplineLayout& layout, const Ten
 void SplineTables::fill(const Source& source, Index strip) {
   const Index bins = source.layout.bins, splines = source.layout.splines_in(strip);
   const Index first = strip * width;
-  const auto to = [&](Kind kind) { return source.tables + offset(strip, kind, 0); };
+  const auto to = [&](Kind kind) { return values_[place(strip, kind, 0)].values; };
   fill_knots(softmax(source.widths + first * bins, splines, bins), options_.bound,
              options_.least_width, to(x), to(width_softmax));
   fill_knots(softmax(source.heights + first * bins, splines, bins), options_.bound,

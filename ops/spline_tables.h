@@ -7,6 +7,8 @@
 // rows.
 #pragma once
 
+#include <vector>
+
 #include "backflow/ops/spline.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -46,8 +48,12 @@ class SplineTables {
                const Tensor& heights, const Tensor& derivatives, const SplineOptions& options);
 
   const SplineOptions& options() const { return options_; }
+  // Whether these may be those of the layout's splines; of no examples it needs none.
+  bool suits(const SplineLayout& layout) const {
+    return layout.strips == 0 || std::ssize(values_) == layout.strips * kinds * (layout.bins + 1);
+  }
   const Real* row(Index strip, Kind kind, Index k) const {
-    return values_.data() + offset(strip, kind, k);
+    return values_[place(strip, kind, k)].values;
   }
   Index kind_stride() const { return rows_ * SplineLayout::strip_width; }
 
@@ -62,13 +68,15 @@ class SplineTables {
  private:
   struct Source;
   void fill(const Source& source, Index strip);
-  Index offset(Index strip, Kind kind, Index k) const {
-    return ((strip * kinds + kind) * rows_ + k) * SplineLayout::strip_width;
-  }
+  Index place(Index strip, Kind kind, Index k) const { return (strip * kinds + kind) * rows_ + k; }
 
   SplineOptions options_;
   Index rows_;
-  Tensor values_;
+  // Outside of the pool of Tensors, for they may live as long as the parameters stay as they are.
+  struct alignas(64) Row {
+    Real values[SplineLayout::strip_width];
+  };
+  std::vector<Row> values_;
 };
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

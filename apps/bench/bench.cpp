@@ -115,7 +115,8 @@ double BenchReport::mean_ms() const {
   return std::accumulate(step_ms.begin(), step_ms.end(), 0.0) / static_cast<double>(step_ms.size());
 }
 
-BenchReport bench(const Config& config, const ImageShape& image, Index steps, bool profiled) {
+BenchReport bench(const Config& config, const ImageShape& image, Index steps, bool profiled,
+                  ShardSchedule shard_schedule) {
   constexpr Index uncounted = 3;
   constexpr double learning_rate = 1e-7;  // only the time counts: the model may stay as it is
   Model model(config, image);
@@ -140,7 +141,7 @@ BenchReport bench(const Config& config, const ImageShape& image, Index steps, bo
     const double ms = milliseconds([&] {
       std::optional<Profiler> profiler;
       if (profiled && step >= 0) profiler.emplace(report.profile);
-      training_step(model, *optimizer, config, pixels, pass, learning_rate);
+      training_step(model, *optimizer, config, pixels, pass, learning_rate, shard_schedule);
       trace_work("end of the step");
     });
     if (step >= 0) report.step_ms.push_back(ms);

@@ -5,6 +5,7 @@
 
 #include "backflow/apps/model/model.h"
 #include "backflow/apps/train/profile.h"
+#include "backflow/apps/train/shard_schedule.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -38,8 +39,8 @@ struct BenchReport {
 
 // Trains on random images for `steps` steps, after some that are not counted. The floor is timed
 // between the steps, so that both meet the same machine.
-BenchReport bench(const Config& config, const ImageShape& image, Index steps,
-                  bool profiled = false);
+BenchReport bench(const Config& config, const ImageShape& image, Index steps, bool profiled = false,
+                  ShardSchedule shard_schedule = ShardSchedule::in_turn);
 
 // How long samples take by one of the model's inverses. The first call, which may factorize, is
 // not counted: samples are drawn from weights that stay.

@@ -101,6 +101,7 @@ void validate(const Config& c) {
   in_range("kernel_size", c.kernel_size, 1, 99);
   require(c.kernel_size % 2 == 1, "kernel_size", "an odd number", c.kernel_size);
   in_range("batch_size", c.batch_size, 1, many);
+  in_range("shards", c.shards, 1, std::min<Index>(c.batch_size, 4096));
   in_range("epochs", c.epochs, 1, many);
   in_range("limit_batches", c.limit_batches, 0, many);
   in_range("warmup_epochs", c.warmup_epochs, 0, many);

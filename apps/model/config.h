@@ -48,6 +48,7 @@ struct Config {
   double weight_decay = 0;
   double max_grad_norm = 0;
   Index batch_size = 100;
+  Index shards = 1;
   Index epochs = 10;
   Index limit_batches = 0;
   bool shuffle = true;
@@ -93,6 +94,7 @@ struct Config {
     f("weight_decay", self.weight_decay, "adamw: a step takes lr x so much of each parameter");
     f("max_grad_norm", self.max_grad_norm, "clip the gradient's global norm; 0: never");
     f("batch_size", self.batch_size, "images per training step");
+    f("shards", self.shards, "graphs that a batch is cut into: less memory, or a thread for each");
     f("epochs", self.epochs, "passes over the training set");
     f("limit_batches", self.limit_batches, "training steps per epoch at most; 0: all");
     f("shuffle", self.shuffle, "a new random order in each epoch");

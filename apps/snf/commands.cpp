@@ -301,7 +301,8 @@ void bench_experiment(const BenchOptions& options) {
   validate(config);
   if (options.batch_size > 0) config.batch_size = options.batch_size;
   const ImageShape image = datasets()[config.dataset].shape;
-  const BenchReport report = bench(config, image, options.steps, options.profile);
+  const BenchReport report =
+      bench(config, image, options.steps, options.profile, options.shard_schedule);
   release_pooled_buffers();
   const std::vector<SamplingTime> sampling = bench_sampling(config, image);
   if (options.json) return print(as_json(options, config.batch_size, report, sampling));

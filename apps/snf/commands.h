@@ -59,6 +59,7 @@ struct BenchOptions {
   std::vector<std::pair<std::string, std::string>> assignments;
   Index steps = 50;
   Index batch_size = 0;  // 0: the experiment's
+  ShardSchedule shard_schedule = ShardSchedule::in_turn;
   bool profile = false;  // also what each op costs
   bool json = false;
 };

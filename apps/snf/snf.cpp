@@ -114,6 +114,8 @@ void add_train(CLI::App& app, TrainOptions& options) {
              "go on with the run in --out, with another --lr if you like");
   train.number<double>("--save-every", "MINUTES", options.save_minutes, 0, 1e6,
                        "a checkpoint within an epoch after so long, too; 0: none", "5");
+  train.choice("--shard-order", "ORDER", options.shard_schedule, shard_schedules(),
+               "of --set shards=S: in-turn, for the least memory, or side-by-side", "the faster");
   train.flag("--profile", options.profile, "at the end, time, calls and bytes of each op");
   train.flag("--quiet", options.quiet, "print errors only");
   train->footer(keys_of_set() + names_of_all_tables());
@@ -197,6 +199,8 @@ void add_bench(CLI::App& app, BenchOptions& options) {
                       default_of("batch_size"));
   bench.assignments(options.assignments, "fields of the configuration, as for 'snf train'");
   bench.threads();
+  bench.choice("--shard-order", "ORDER", options.shard_schedule, shard_schedules(),
+               "of --set shards=S: in-turn or side-by-side", "in-turn");
   bench.flag("--profile", options.profile, "also time, calls and bytes of each op");
   bench.flag("--json", options.json, "print one JSON object");
 }

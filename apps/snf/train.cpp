@@ -1,7 +1,9 @@
 #include "backflow/apps/snf/train.h"
 
+#include <chrono>
 #include <cstdio>
 #include <numeric>
+#include <utility>
 
 #include "backflow/apps/bench/profile_table.h"
 #include "backflow/apps/data/purposes.h"
@@ -17,6 +19,7 @@
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/resume.h"
 #include "backflow/apps/train/loop.h"
+#include "backflow/engine/parallel.h"
 #include "backflow/engine/trace.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -34,6 +37,7 @@ class ImageTraining : public Task {
   int run();
 
   StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) override;
+  std::string news() override { return std::exchange(news_, ""); }
   double learning_rate(Index step) const override {
     return config_.lr * schedule_.factor(config_, step, steps_per_epoch());
   }
@@ -82,6 +86,8 @@ class ImageTraining : public Task {
   const ScheduleRow& schedule_;
   const Model model_;
   const std::unique_ptr<Optimizer> optimizer_;
+  ShardScheduler scheduler_;
+  std::string news_;
   // Of the test NLL at the best epoch, where this process has seen it.
   mutable std::optional<double> standard_error_of_best_;
 };
@@ -98,7 +104,10 @@ ImageTraining::ImageTraining(const TrainOptions& options)
       schedule_(schedules()[config_.schedule]),
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
                          : Model(config_, shape_of(images_.train))),
-      optimizer_(make_optimizer(config_, model_)) {}
+      optimizer_(make_optimizer(config_, model_)),
+      // A profile is that of this thread's ops.
+      scheduler_(config_.shards, threads(),
+                 options.profile ? ShardSchedule::in_turn : options.shard_schedule) {}
 
 int ImageTraining::run() {
   const TrainingStart begin = start();
@@ -145,7 +154,12 @@ StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index
                                                                 changes, examples);
   trace_work("load the batch");
   try {
-    return training_step(model_, *optimizer_, config_, images, pass, learning_rate(step));
+    const auto start = std::chrono::steady_clock::now();
+    const StepResult result = training_step(model_, *optimizer_, config_, images, pass,
+                                            learning_rate(step), scheduler_.next());
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    news_ = scheduler_.took(took.count());
+    return result;
   } catch (const Error& cause) {
     throw Diverged(cause.what());
   }
@@ -195,6 +209,7 @@ std::string ImageTraining::head() const {
               printable(images_.name).c_str(), number(images_.train.count()),
               number(images_.validation.count()), number(images_.test.count()),
               number(steps_per_epoch())) +
+         (config_.shards > 1 ? text("shards: %s\n", scheduler_.in_words().c_str()) : "") +
          text("run directory: %s\n", run_.root.c_str()) + lines_on_nlls() + "\n" +
          TrainingLog::names(columns());
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backflow/apps/model/config.h"
+#include "backflow/apps/train/shard_schedule.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
@@ -16,9 +17,10 @@ struct TrainOptions {
   // Fields set by name, in order; the rest is the experiment's, or, when resuming, the run's.
   std::vector<std::pair<std::string, std::string>> assignments;
   bool resume = false;
-  double save_minutes = 5;      // a checkpoint within an epoch after so long; 0: none
-  bool profile = false;         // at the end, what each op of the training steps cost
-  bool quiet = false;           // nothing on stdout, no progress bar
+  double save_minutes = 5;  // a checkpoint within an epoch after so long; 0: none
+  bool profile = false;     // at the end, what each op of the training steps cost
+  std::optional<ShardSchedule> shard_schedule;  // none: the faster
+  bool quiet = false;                           // nothing on stdout, no progress bar
   std::string program = "snf";  // how the user called us, for the command that resumes
 };
 

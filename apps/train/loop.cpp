@@ -191,6 +191,10 @@ void Loop::run_step() try {
   position_.batch += 1;
   progress_->update(steps_done(), text("epoch %lld  objective %.*f", number(epoch()),
                                        plan_.columns.digits, result.objective));
+  if (const std::string news = task_.news(); !news.empty()) {
+    progress_->clear();
+    log_.say(news);
+  }
 } catch (const Diverged& cause) {
   throw diverged(", step " + std::to_string(position_.batch + 1), cause);
 }

@@ -42,6 +42,8 @@ class Task {
   // is not finite, or a matrix singular; another Error is the fault of the data.
   virtual StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) = 0;
   virtual double learning_rate(Index step) const = 0;
+  // A line for the log that the last step gave rise to; empty: none.
+  virtual std::string news() { return ""; }
 
   // Exact, nats per example; or where that cannot be, an unbiased estimate, from the same random
   // numbers in each epoch. The loop asks for the test NLL where the validation NLL is the best.

@@ -11,31 +11,63 @@
 #include "backflow/ops/global_norm.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/reduce.h"
+#include "backflow/ops/shape.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-struct Losses {
-  Var objective, reconstruction, total;
+// The rows of a shard, with their noise and context.
+struct ShardOfBatch {
+  Tensor images;
+  Pass pass;
+  double weight;  // its share of the batch
+
+  ShardOfBatch(const Tensor& batch, const Pass& whole, const Shard& rows)
+      : images(batch), pass(whole), weight(1) {
+    const Index B = batch.size(0);
+    if (rows.count() == B) return;
+    weight = static_cast<double>(rows.count()) / static_cast<double>(B);
+    images = slice(batch, 0, rows.first, rows.end);
+    if (pass.examples.empty()) {  // as they are counted in the batch
+      pass.examples.resize(rows.count());
+      std::iota(pass.examples.begin(), pass.examples.end(), static_cast<std::uint32_t>(rows.first));
+    } else {
+      pass.examples = {whole.examples.begin() + rows.first, whole.examples.begin() + rows.end};
+    }
+    if (pass.context.value().defined()) pass.context = slice(pass.context, 0, rows.first, rows.end);
+  }
 };
 
-Losses losses_of(const Model& model, const Tensor& images, Pass& pass) {
+struct Losses {
+  Var objective, total;
+};
+
+Losses losses_of(const Model& model, ShardOfBatch& shard) {
   Losses losses;
-  losses.objective = -mean(model.density().objective(images, pass));
-  losses.reconstruction = Var(Real(0));
+  losses.objective = -mean(model.density().objective(shard.images, shard.pass));
   losses.total = losses.objective;
-  for (const auto& [value, weight, adapt] : pass.losses) {
-    losses.reconstruction = losses.reconstruction + value.detach();
+  for (const auto& [value, weight, adapt] : shard.pass.losses)
     losses.total = losses.total + weight * value;
-  }
   return losses;
 }
 
-// Runs the failed step once more and watches every value.
-[[noreturn]] void name_culprit(const Model& model, const Tensor& images, Pass pass) {
+// The losses are means over a shard's images: their shares make of them the mean over the batch,
+// and of the gradients that of the mean.
+Gradients backward_of(const Losses& losses, const ShardOfBatch& shard) {
+  return backward(losses.total,
+                  Tensor::full(losses.total.shape(), static_cast<Real>(shard.weight)));
+}
+
+// Runs the failed step once more, one shard after another, and watches every value.
+[[noreturn]] void name_culprit(const Model& model, Index shards, const Tensor& images,
+                               const Pass& pass) {
   FirstNonFinite watch;
-  pass.losses.clear();
-  backward(losses_of(model, images, pass).total);
+  for (Index i = 0; i < shards && !watch.found(); ++i) {
+    const Shard rows = shard_of(images.size(0), shards, i);
+    if (rows.count() == 0) continue;
+    ShardOfBatch shard(images, pass, rows);
+    backward_of(losses_of(model, shard), shard);
+  }
   if (watch.found()) throw Diverged(*watch.found() + " is not finite");
   throw Diverged("the gradient's norm is not finite");
 }
@@ -46,19 +78,57 @@ std::unique_ptr<Optimizer> make_optimizer(const Config& config, const Model& mod
   return optimizers()[config.optimizer].make(model.density().parameters(), config);
 }
 
+// Makes the changes of a step that are no sum over examples, for which the whole batch is needed.
+static void begin_step(const Model& model, const Tensor& images, Pass& pass) {
+  const Index B = images.size(0);
+  check_context("training_step", model.flow().context(), pass, B);
+  if (!pass.examples.empty() && std::ssize(pass.examples) != B)
+    fail("training_step", "the pass names ", pass.examples.size(), " examples, the shape is ",
+         images.shape());
+  if (!pass.step_begun) model.flow().begin_step(images, pass);
+  pass.step_begun = true;
+}
+
+// What one shard adds to the step. `adapt` gets what is to be called after it, one for each loss.
+static ShardSum walk(const Model& model, const GradientList& parameters, ShardOfBatch shard,
+                     std::vector<std::function<void(double)>>* adapt) {
+  const Losses losses = losses_of(model, shard);
+  ShardSum sum;
+  sum.objective = shard.weight * double{losses.objective.item()};
+  for (const AuxiliaryLoss& loss : shard.pass.losses) {
+    sum.losses.push_back(shard.weight * double{loss.value.item()});
+    if (adapt) adapt->push_back(loss.adapt);
+  }
+  sum.gradients = parameters.taken_from(backward_of(losses, shard));
+  return sum;
+}
+
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
-                         const Tensor& images, Pass pass, double learning_rate) {
+                         const Tensor& images, Pass pass, double learning_rate,
+                         ShardSchedule schedule) {
   pass.mode = Mode::train;
-  const Losses losses = losses_of(model, images, pass);
-  const StepResult result{losses.objective.item(), losses.reconstruction.item()};
-  const Gradients gradients = backward(losses.total);
+  pass.losses.clear();
+  begin_step(model, images, pass);
+  if (config.shards > 1 && schedule == ShardSchedule::side_by_side)
+    model.flow().prepare(pass.mode, true);  // by all threads, before each is on its own
+  const GradientList parameters(model.density().parameters());
+  std::vector<std::function<void(double)>> adapt;
+  ShardSum sum = sum_over_shards(config.shards, schedule, [&](Index i) -> ShardSum {
+    const Shard rows = shard_of(images.size(0), config.shards, i);
+    if (rows.count() == 0) return {};
+    return walk(model, parameters, {images, pass, rows}, rows.first == 0 ? &adapt : nullptr);
+  });
+  const Gradients gradients = parameters.as_gradients(std::move(sum.gradients));
   trace_work("end of backward");
+  Real reconstruction = 0;
+  for (const double loss : sum.losses) reconstruction += static_cast<Real>(loss);
+  const StepResult result{sum.objective, reconstruction};
   const double norm = global_norm(gradients, model.density().parameters());
   trace_work("norm of the gradient");
   if (!std::isfinite(result.objective + result.reconstruction + norm))
-    name_culprit(model, images, std::move(pass));
-  for (const auto& [value, weight, adapt] : pass.losses)
-    if (adapt) adapt(value.item());
+    name_culprit(model, config.shards, images, pass);
+  for (std::size_t i = 0; i < adapt.size(); ++i)
+    if (adapt[i]) adapt[i](sum.losses[i]);
   const bool clip = config.max_grad_norm > 0 && norm > config.max_grad_norm;
   optimizer.step(gradients, learning_rate, clip ? config.max_grad_norm / norm : 1);
   trace_work("optimizer");

@@ -3,6 +3,7 @@
 
 #include "backflow/apps/data/images.h"
 #include "backflow/apps/model/model.h"
+#include "backflow/apps/train/shards.h"
 #include "backflow/engine/optimizer.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -22,9 +23,15 @@ struct StepResult {
 
 // Noise, forward, backward, clipping, the optimizer. `images` has pixels 0..255, (B, C, H, W); the
 // pass has what the model's context row makes of them.
+//
+// The batch is cut into config.shards shards (shards.h). What is no sum over examples is done once,
+// around them: what the flow changes before a step sees the whole batch, AuxiliaryLoss::adapt the
+// mean over it, clipping the norm of the sum. Factorizations are those of the weights, and shared.
+//
 // Throws Diverged, naming the first op that produced a non-finite value.
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
-                         const Tensor& images, Pass pass, double learning_rate);
+                         const Tensor& images, Pass pass, double learning_rate,
+                         ShardSchedule schedule = ShardSchedule::in_turn);
 
 enum class Split { train, validation, test };
 enum class Noise { uniform, midpoint };

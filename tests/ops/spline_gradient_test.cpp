@@ -194,6 +194,39 @@ TEST(Spline, GradientsOfManyExamplesAddUp) {
   }
 }
 
+TEST(Spline, PreparedOfItsParametersHasTheSameBits) {
+  for (const Shape& shape : {Shape{1, 33}, Shape{40, 33}, Shape{0, 33}, Shape{4, 0}})
+    for (bool shared : {false, true}) {
+      const Tensor x = Random(3).normal(shape) * 5;
+      const Parameters p = random_parameters(shape, 5, shared);
+      const auto prepared = prepared_splines(p.widths, p.heights, p.derivatives, {.bound = 7});
+      const auto expected =
+          rational_quadratic_spline(x, p.widths, p.heights, p.derivatives, {.bound = 7});
+      const auto found = rational_quadratic_spline(x, p.widths, p.heights, p.derivatives, prepared);
+      for (std::size_t i = 0; i < 2; ++i)
+        EXPECT_EQ(found[i].value().values(), expected[i].value().values());
+      EXPECT_EQ(
+          rational_quadratic_spline_inverse(x, p.widths, p.heights, p.derivatives, prepared)
+              .values(),
+          rational_quadratic_spline_inverse(x, p.widths, p.heights, p.derivatives, {.bound = 7})
+              .values());
+    }
+}
+
+TEST(Spline, PreparedOfOtherParametersFails) {
+  const Shape shape{4, 100};
+  const Parameters p = random_parameters(shape, 5, false),
+                   of_more = random_parameters({1, 200}, 5, false);
+  for (const auto& prepared :
+       {prepared_splines(of_more.widths, of_more.heights, of_more.derivatives), {}})
+    EXPECT_EQ(
+        message_of([&] {
+          rational_quadratic_spline(Tensor::zeros(shape), p.widths, p.heights, p.derivatives,
+                                    prepared);
+        }),
+        "[rational_quadratic_spline] the splines were prepared of parameters of other shapes");
+}
+
 TEST(Spline, OfNothingIsEmpty) {
   for (const Shape& shape : {Shape{0, 3}, Shape{4, 0}})
     for (bool shared : {false, true}) {

@@ -16,7 +16,7 @@ class Counting : public Task {
   std::array<double, 4> validation_nlls = {3, 2, 2.5, 1};  // one per evaluation
   std::vector<Position> saved;
   int evaluations = 0, tests = 0, configurations = 0;
-  Index fails_at = 0;
+  Index fails_at = 0, tells_at = 0;
 
   StepResult step(const std::vector<std::uint32_t>& examples, Index, Index step) override {
     if (step == fails_at) throw Diverged("a value is not finite");
@@ -24,6 +24,7 @@ class Counting : public Task {
     steps.push_back(step);
     return {10, 1};
   }
+  std::string news() override { return steps.back() == tells_at ? "what is new\n" : ""; }
   double learning_rate(Index step) const override { return 0.5 / static_cast<double>(step); }
   double validation_nll() const override {
     return validation_nlls[const_cast<Counting*>(this)->evaluations++];
@@ -127,6 +128,20 @@ TEST(Loop, GoesOnWithinAnEpochWithTheExamplesThatAreLeft) {
   const std::vector<std::vector<std::uint32_t>> left(whole.batches.begin() + 5,
                                                      whole.batches.end());
   EXPECT_EQ(rest.batches, left);
+}
+
+TEST(Loop, SaysWhatAStepGaveRiseTo) {
+  const Scratch scratch;
+  Counting task;
+  task.tells_at = 5;
+  TrainingPlan loud = plan;
+  loud.quiet = false;
+  const RunDirectory directory{scratch / "run"};
+  testing::internal::CaptureStdout();
+  run_training(task, loud, directory, RunLock::of_existing(directory), {});
+  const std::string out = testing::internal::GetCapturedStdout();
+  EXPECT_NE(out.find("what is new\n"), out.npos);
+  EXPECT_EQ(out.find("what is new\n"), out.rfind("what is new\n")) << "once";
 }
 
 TEST(Loop, NamesTheStepThatDiverged) {

@@ -60,6 +60,24 @@ TEST(SplineActivation, OfNoExamplesIsEmpty) {
   EXPECT_EQ(flow.inverse(out.z.value()).shape(), Shape({0, 3}));
 }
 
+// What it keeps of its parameters is no older than they are.
+TEST(SplineActivation, FollowsEachOfItsParameters) {
+  const Tensor x = points({4, 3});
+  for (std::size_t moved = 0; moved < 3; ++moved) {
+    SplineActivation flow = make_spline({3}, 5, 0.2);
+    const auto parameters = flow.parameters();
+    const auto values = [&] { return flow.forward(x).z.value().values(); };
+    const auto before = values();
+    EXPECT_EQ(values(), before);
+    parameters[moved].parameter->update([](std::span<Real> p) { p[2] += Real(0.5); });
+    const SplineActivation fresh(parameters[0].parameter->value(), parameters[1].parameter->value(),
+                                 parameters[2].parameter->value());
+    EXPECT_NE(values(), before) << parameters[moved].name;
+    EXPECT_EQ(values(), fresh.forward(x).z.value().values());
+    EXPECT_EQ(flow.inverse(x).values(), fresh.inverse(x).values());
+  }
+}
+
 TEST(SplineActivation, KeepsNaNAndInfinity) {
   constexpr Real nan = std::numeric_limits<Real>::quiet_NaN();
   constexpr Real inf = std::numeric_limits<Real>::infinity();
