@@ -244,7 +244,7 @@ const Table<LayerRow>& layers() {
                  false,
                  make_residual_flow,
                  residual_flow_products,
-                 true,
+                 false,
                  nullptr,
                  Residual::most_exact}});
   return all;

@@ -66,16 +66,10 @@ std::vector<Product> maf_products(const Site& site) {
 // those of the first terms of the series, and one whose gradients are those of the weights.
 std::vector<Product> residual_flow_products(const Site& site) {
   const int tangents = ResidualFlowOptions().series.terms + 3;
-  Config config = site.config;
-  config.context = "none";
-  const Index context = context_of(site.config), D = site.size();
   std::vector<Product> all;
-  for (Index i = 0; i < config.num_layers; ++i) {
-    const std::size_t first = all.size();
-    add_net(all, config, D, D);
-    for (std::size_t j = first; j < all.size(); ++j) all[j].times += tangents;
-    if (context > 0) all.push_back({2, {context}, {config.depth > 0 ? config.width : D, context}});
-  }
+  for (Index i = 0; i < site.config.num_layers; ++i)
+    add_net(all, site.config, site.size(), site.size());
+  for (Product& product : all) product.times += tangents;
   return all;
 }
 
@@ -100,7 +94,6 @@ std::unique_ptr<Flow> make_residual_flow(const Site& site) {
   ResidualFlowOptions options;
   options.blocks = site.config.num_layers;
   options.hidden = net_of(site.config).hidden;
-  options.context = context_of(site.config);
   return residual_flow(site.size(), options, site.random);
 }
 

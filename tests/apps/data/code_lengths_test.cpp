@@ -24,9 +24,9 @@ TEST(CodeLengths, OfNoiseAreItsBytesAndTheHeaders) {
   const CodeLengths lengths = code_lengths(images);
   EXPECT_DOUBLE_EQ(lengths.gzip, 8.0 * (784 + 23) / 784);
   EXPECT_DOUBLE_EQ(lengths.gzip_of_all, lengths.gzip);
-  // A PNG file has 8 bytes, three chunks of 12 and their contents: 13, nothing, and a zlib stream
-  // of 11 bytes around the rows, each with a byte for its filter.
-  EXPECT_DOUBLE_EQ(lengths.png, 8.0 * (8 + 3 * 12 + 13 + 11 + 28 * 29) / 784);
+  // A PNG file has 8 bytes, four chunks of 12 and their contents: the header's 13, one that says
+  // sRGB, nothing, and a zlib stream of 11 bytes around the rows, each with a byte for its filter.
+  EXPECT_DOUBLE_EQ(lengths.png, 8.0 * (8 + 4 * 12 + 13 + 1 + 11 + 28 * 29) / 784);
 }
 
 TEST(CodeLengths, OfImagesThatAreAlikeAreShorterTogether) {

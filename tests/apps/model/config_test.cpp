@@ -220,7 +220,7 @@ TEST(Config, TheMeaningOfANameListsTheRows) {
       found["layer"],
       "fc: exact, self_normalizing, relative_gradient; cnn: exact, self_normalizing, emerging, "
       "exponential; glow: exact, self_normalizing, conv1x1; vector: nice, real_nvp, maf, "
-      "neural_spline_coupling");
+      "neural_spline_coupling, integer_discrete_flow, residual_flow");
   EXPECT_EQ(found["context"], "what the flow is told of each image: none or label");
   for (const std::string& name : activations().names())
     EXPECT_NE(found["activation"].find(name), std::string::npos) << name;

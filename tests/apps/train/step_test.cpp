@@ -294,9 +294,9 @@ TEST(EstimatedLikelihood, IsTheSameForAnImageHoweverManyAreLookedAt) {
 TEST(EstimatedLikelihood, RisesWithTraining) {
   const Estimated estimated;
   estimated.train(1);
-  const double before = estimated.of(Noise::uniform).nll;
-  estimated.train(60);
-  EXPECT_LT(estimated.of(Noise::uniform).nll, before - 10);
+  const double before = estimated.of(Noise::midpoint, 20).nll;
+  estimated.train(100);
+  EXPECT_LT(estimated.of(Noise::midpoint, 20).nll, before - 10);
 }
 
 }  // namespace
