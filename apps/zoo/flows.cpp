@@ -158,7 +158,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "formula",
                 .least_dimensions = 2,
                 .why_no_energy = learns_from_samples,
-                .defaults = same_for_all<Numbers{16, 32, 12000}>,
+                .defaults = same_for_all<Numbers{24, 32, 16000, 5e-3, 200, 1}>,
                 .make = made<NiceOptions, nice>},
                {.name = "real_nvp",
                 .help = "couplings that stretch and add",
