@@ -63,6 +63,15 @@ ZooModel made_block_naf(const ZooConfig& config, const ZooSite& site, const Rand
   return with_normal_base(block_naf(site.dimensions, options, random));
 }
 
+// The energies u2 to u4 are three times as wide as the noise along the first axis. A flow that has
+// to grow so wide by bends alone may be left with parts that none of its samples reaches; so the
+// scale in front of the bends, a parameter, begins there.
+void begin_wide(const Flow& flow) {
+  for (const NamedParameter& scale : flow.parameters())
+    if (scale.name == "0.log_scale")
+      scale.parameter->update([](std::span<Real> values) { values[0] = Real(1.2); });
+}
+
 // Fast is the direction in which they are written: from noise to data for an energy, from data to
 // noise by likelihood.
 template <class Options, auto make>
@@ -71,7 +80,10 @@ ZooModel made_of_bends(const ZooConfig& config, const ZooSite& site, const Rando
   options.layers = layers(config);
   options.ends = site.energy ? Ends::diagonal : Ends::actnorm;
   std::unique_ptr<Flow> flow = make(site.dimensions, options, random);
-  if (site.energy) flow = std::make_unique<Inverted>(std::move(flow));
+  if (site.energy) {
+    begin_wide(*flow);
+    flow = std::make_unique<Inverted>(std::move(flow));
+  }
   return with_normal_base(std::move(flow));
 }
 
@@ -90,7 +102,7 @@ ZooModel made_of_integers(const ZooConfig& config, const ZooSite& site, const Ra
       .layers = layers(config), .net = net(config, site), .step = zoo_grid_step};
   return {integer_discrete_flow(site.dimensions, options, random),
           std::make_unique<DiscretizedLogisticMixture>(
-              Shape{site.dimensions}, 8, DiscretizedOptions{.step = zoo_grid_step, .scale = 0.3})};
+              Shape{site.dimensions}, 16, DiscretizedOptions{.step = zoo_grid_step, .scale = 0.2})};
 }
 
 // ---- Defaults -----------------------------------------------------------------------------------
@@ -146,7 +158,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "formula",
                 .least_dimensions = 2,
                 .why_no_energy = learns_from_samples,
-                .defaults = same_for_all<Numbers{16, 32, 12000}>,
+                .defaults = same_for_all<Numbers{24, 32, 16000, 5e-3, 200, 1}>,
                 .make = made<NiceOptions, nice>},
                {.name = "real_nvp",
                 .help = "couplings that stretch and add",
@@ -212,7 +224,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .fast = "density",
                 .inverse = "by coordinates, a root each",
                 .why_no_energy = slow_samples,
-                .defaults = same_for_all<Numbers{4, 64, 4000, 2e-3, 200, 1}>,
+                .defaults = same_for_all<Numbers{4, 64, 10000, 2e-3, 200, 1}>,
                 .make = made<SosOptions, sos>},
                {.name = "block_naf",
                 .help = "one network that is a bijection",
@@ -229,7 +241,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "a root",
                 .why_no_context = no_network,
                 .has_networks = false,
-                .defaults = same_for_all<Numbers{32, 0, 6000, 5e-3}>,
+                .defaults = same_for_all<Numbers{32, 0, 20000, 5e-3}>,
                 .make = made_of_bends<PlanarOptions, planar>},
                {.name = "radial",
                 .help = "swellings about points",
@@ -238,7 +250,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "formula",
                 .why_no_context = no_network,
                 .has_networks = false,
-                .defaults = same_for_all<Numbers{32, 0, 6000, 1e-2}>,
+                .defaults = same_for_all<Numbers{32, 0, 8000, 1e-2}>,
                 .make = made_of_bends<RadialOptions, radial>},
                {.name = "sylvester",
                 .help = "several bends at once",
@@ -247,7 +259,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "M roots, one after another",
                 .why_no_context = no_network,
                 .has_networks = false,
-                .defaults = same_for_all<Numbers{32, 0, 6000, 5e-3}>,
+                .defaults = same_for_all<Numbers{32, 0, 10000, 5e-3}>,
                 .make = made_of_bends<SylvesterOptions, sylvester>},
                {.name = "i_resnet",
                 .help = "residual blocks that are contractive",
@@ -256,7 +268,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "fixed point",
                 .why_no_energy = slow_samples,
                 .estimated_beyond = Residual::most_exact,
-                .defaults = same_for_all<Numbers{16, 32, 2000, 5e-3}>,
+                .defaults = same_for_all<Numbers{16, 32, 3000, 1e-2, 200, 1}>,
                 .make = made_of_blocks<IResNetOptions, i_resnet>},
                {.name = "residual_flow",
                 .help = "the same, with unbiased estimates",
@@ -265,7 +277,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .inverse = "fixed point",
                 .why_no_energy = slow_samples,
                 .estimated_beyond = Residual::most_exact,
-                .defaults = same_for_all<Numbers{16, 32, 2000, 5e-3}>,
+                .defaults = same_for_all<Numbers{16, 32, 3000, 1e-2, 200, 1}>,
                 .make = made_of_blocks<ResidualFlowOptions, residual_flow>},
                {.name = "integer_discrete_flow",
                 .help = "couplings of whole numbers",

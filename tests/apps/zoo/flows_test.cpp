@@ -6,6 +6,7 @@
 #include "backflow/flows/density.h"
 #include "backflow/ops/finite.h"
 #include "backflow/ops/pointwise.h"
+#include "backflow/ops/reduce.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -83,6 +84,17 @@ TEST_P(EachZooFlow, IsMadeOfItsSeedAlone) {
 }
 
 // Noise comes from all of the plane: a flow that is not onto would have no sample for some of it.
+// Of the energies, u2 to u4 are wider than the noise along the first axis.
+TEST(ZooFlows, LearnEnergiesFromAWideStart) {
+  for (const char* name : {"planar", "radial", "sylvester"}) {
+    const ZooModel model = make_zoo_model(zoo_defaults(name, "u2"), 2, 0);
+    const Tensor x = Density(*model.flow, {2}).sample(1000, Random(1));
+    const Tensor square_of_x = mean(square(x), {0}).value();
+    EXPECT_GT(square_of_x[0], 6) << name;
+    EXPECT_LT(square_of_x[1], 3) << name;
+  }
+}
+
 TEST_P(EachZooFlow, DrawsSamplesOfItsDensity) {
   for (const char* target : {"moons", "u2"}) {
     if (targets()[target].energy && row().why_no_energy) continue;
