@@ -4,6 +4,7 @@
 
 #include "backflow/apps/files/gzip.h"
 #include "backflow/apps/files/png.h"
+#include "backflow/ops/random.h"
 #include "backflow/tests/check.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
