@@ -45,6 +45,9 @@ class Command {
   void path(const char* flag, const char* type, std::filesystem::path& value, const char* help,
             const std::string& when_left_out) {
     CLI::Option* option = app_->add_option(flag, value, help)->type_name(type);
+    option->each([flag](const std::string& text) {  // it would be the same as left out
+      if (text.empty()) fail(flag, "expected a path, got ''");
+    });
     when_left_out.empty() ? option->required()
                           : option->description(with_default(help, when_left_out));
   }

@@ -45,6 +45,8 @@ int evaluate_zoo(const ZooEvaluateOptions& options) {
 static TableColumns plane() { return {{{"x"}, {"y"}}, true}; }
 
 void sample_zoo(const ZooSampleOptions& options) {
+  if (options.csv && !options.out.empty())
+    fail("--out", "is for a picture, and --csv prints numbers; leave one of them out");
   const ZooRun run(options.run, options.files);
   const ZooExamples drawn = run.sample(options.count, options.seed);
   const TableColumns* columns = run.columns();

@@ -380,7 +380,8 @@ Var TableData::loss(const Density& density, Index step, Pass& pass) const {
 
 std::string TableData::description() const {
   const auto count = [](const TableSplit& split) { return std::to_string(split.x.size(0)); };
-  return printable(name()) + ": " + std::to_string(dimensions()) + " columns" +
+  return printable(name()) + ": " + std::to_string(dimensions()) +
+         (dimensions() == 1 ? " column" : " columns") +
          (contexts() > 0 ? " given " + std::to_string(contexts()) + " others" : "") + ", " +
          count(splits_.train) + " rows to train, " + count(splits_.validation) +
          " to choose the best, " + count(splits_.test) + " to report";

@@ -30,6 +30,7 @@ TEST(ZooBadInput, OfEachOptionGetsOneLine) {
       {"train real_nvp --target u1", {"[target]", "does not learn u1", "iaf, planar"}},
       {"train maf --target u1", {"[target]", "slow direction"}},
       {"train iaf --target u1 --context label", {"[context]", "u1 has no labels"}},
+      {"sample none --csv --out x.png", {"[--out]", "--csv"}},
       {"train maf --data none.csv", {"none.csv", "cannot read"}},
       {"train maf --data table.csv --target moons", {"[target]", "got both"}},
       {"train maf --data table.csv --context spun", {"spun", "spin"}},
@@ -44,6 +45,16 @@ TEST(ZooBadInput, OfEachOptionGetsOneLine) {
       {"sample none --out x.jpg", {"[--out]", "x.png"}},
       {"density none", {"--out", "required"}}};
   for (const auto& [arguments, words] : wrong) expect_refused(zoo, arguments, words);
+}
+
+// Otherwise it would be a path that is left out, and another density learned than was asked for.
+TEST(ZooBadInput, AnEmptyPathIsRefused) {
+  const ZooProgram zoo;
+  for (const std::string flag : {"--data", "--train", "--validation", "--test", "--out"}) {
+    const Finished refused = zoo.run({ZOO_PROGRAM, "train", "maf", flag, ""});
+    EXPECT_EQ(refused.code, 2) << flag;
+    expect_words(refused.err, {"[" + flag + "]", "expected a path, got ''"});
+  }
 }
 
 TEST(ZooBadInput, ACouplingRefusesOneColumn) {
