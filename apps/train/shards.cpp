@@ -48,8 +48,7 @@ void ShardTree::add(Index place, ShardSum sum) {
       }
       ShardSum other = *std::exchange(round[neighbour], std::nullopt);
       lock.unlock();
-      if (neighbour < place) std::swap(sum, other);
-      sum.add(std::move(other));
+      sum.add(std::move(other));  // whichever came first: a + b and b + a have the same bits
     }
     place /= 2;
   }
