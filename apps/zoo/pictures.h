@@ -13,10 +13,10 @@ struct ZooPictures {
   const Density& density;
 
   // The learned density beside the true one; how the grid of the base is bent; samples beside the
-  // data's, of a table standardised and by pairs of columns; NLLs against steps, with the entropy as
-  // a line. A density that is conditioned on something has no one grid, and one of a table that is
-  // not of two columns neither a grid nor a map of its density; a flow of integers bends nothing:
-  // there nothing is drawn.
+  // data's, of a table standardised and by pairs of columns; NLLs against steps, with the entropy
+  // as a line. A density that is conditioned on something has no one grid, and one of a table that
+  // is not of two columns neither a grid nor a map of its density; a flow of integers bends
+  // nothing: there nothing is drawn.
   void save_map(const std::filesystem::path& png) const;
   void save_bent_grid(const std::filesystem::path& png) const;
   void save_samples(Index epoch) const;
