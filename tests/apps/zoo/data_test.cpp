@@ -71,7 +71,8 @@ TEST(ZooData, AnEnergyIsScoredByTheFreeEnergy) {
   EXPECT_NEAR(*score.bound, -1.8775016, 1e-6);
   EXPECT_NEAR(score.kl, score.nll + 1.8775016, 1e-6);
   EXPECT_GT(score.kl, 0.1);
-  EXPECT_LT(score.kl_error, 0.1);
+  EXPECT_GT(score.kl_error, 0);
+  EXPECT_LT(score.kl_error, score.kl / 4);  // whatever the flow begins with
 }
 
 TEST(ZooData, TheSameSeedAndStepHaveTheSameExamples) {
