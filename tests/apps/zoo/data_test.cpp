@@ -71,7 +71,7 @@ TEST(ZooData, AnEnergyIsScoredByTheFreeEnergy) {
   EXPECT_NEAR(*score.bound, -1.8775016, 1e-6);
   EXPECT_NEAR(score.kl, score.nll + 1.8775016, 1e-6);
   EXPECT_GT(score.kl, 0.1);
-  EXPECT_LT(score.kl_error, 0.1);
+  EXPECT_LT(score.kl_error, 0.05 * score.kl);  // the mean of many: it begins wide, far from u1
 }
 
 TEST(ZooData, TheSameSeedAndStepHaveTheSameExamples) {
