@@ -96,7 +96,8 @@ TEST_F(Figures, HaveTheirAxesTheUsualWay) {
 
 TEST_F(Figures, APointIsDrawnWhereItLies) {
   const Real nan = std::numeric_limits<Real>::quiet_NaN();
-  const Tensor points({6, 2}, {0.5, 17, 3.5, 11, 3.5, 11, nan, 11, 1e30, 11, -HUGE_VAL, 11});
+  const Real infinity = std::numeric_limits<Real>::infinity();
+  const Tensor points({6, 2}, {0.5, 17, 3.5, 11, 3.5, 11, nan, 11, 1e30, 11, -infinity, 11});
   const Tensor covered = dots_on_pixels(points, {0, 4, 10, 18}, 4, 0.5);
   EXPECT_EQ(covered.at({0, 0}), 1);
   EXPECT_EQ(covered.at({3, 3}), 2);
