@@ -276,7 +276,7 @@ TEST_F(TrainedSnf, EvaluatesItsBestCheckpointToTheNllOfItsMetrics) {
     expect_success(text);
     const Json result = Json::parse(json.out);
     EXPECT_EQ(keys_of(result),
-              (Words{"experiment", "split", "images", "noise", "context", "nll_nats",
+              (Words{"experiment", "split", "images", "noise", "context", "likelihood", "nll_nats",
                      "standard_error", "bits_per_dim", "log_prob_first"}));
     EXPECT_EQ(as_text(result["nll_nats"]), row[column]);
     EXPECT_EQ(result["split"], split);
