@@ -116,13 +116,15 @@ static const char* name_of(Split split) {
   return split == Split::train ? "train" : split == Split::validation ? "validation" : "test";
 }
 
-static Likelihood exact_likelihood(const Model& model, const ImageSet& images,
-                                   const EvaluateOptions& options) try {
+static Likelihood likelihood_of(const Model& model, const ImageSet& images,
+                                const EvaluateOptions& options) try {
   const Likelihood result = evaluate(model, images, options.split, options.noise, options.limit);
   if (!std::isfinite(result.nll)) throw Diverged("it is not finite");
   return result;
 } catch (const Diverged& error) {
-  fail(options.checkpoint.string(), "no NLL: ", error.what(), "; has the model diverged?");
+  fail(options.checkpoint.string(), "no ",
+       model.has_exact_likelihood() ? "exact NLL: " : "NLL: ", error.what(),
+       "; has the model diverged?");
 }
 
 // As --json has it, and as words.
@@ -166,7 +168,7 @@ void evaluate_checkpoint(const EvaluateOptions& options) {
   const Loaded loaded = load_model(options);
   const Model& model = loaded.model;
   const Images images = load_images(options, options, loaded);
-  const Likelihood result = exact_likelihood(model, images.set, options);
+  const Likelihood result = likelihood_of(model, images.set, options);
   const char* noise = model.is_of_whole_numbers()       ? "no"
                       : options.noise == Noise::uniform ? "uniform"
                                                         : "midpoint";
