@@ -145,7 +145,7 @@ TableColumns columns_of(const TableRows& rows, const std::string& context) {
   fail(table.place(rows.indices[static_cast<std::size_t>(row)]),
        table.column(static_cast<Index>(column)), ": found ", rows.row(row)[column], ", which is ",
        std::abs(distance), " standard deviations from the mean of the rows to train with, expected",
-       " at most ", most_deviations, "; is it a placeholder for a missing value?");
+       " at most ", most_deviations, "; does it stand for a missing value?");
 }
 
 // The columns that are a context, or those that are none; undefined if there are none of them.

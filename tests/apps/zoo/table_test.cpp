@@ -266,10 +266,10 @@ TEST(DataTable, OneFileOrThreeAreExpected) {
   EXPECT_EQ(message(), "[--validation] is missing" + expected);
 }
 
-TEST(DataTable, PlaceholdersFarFromAllOthersAreRefused) {
+TEST(DataTable, NumbersFarFromAllOthersAreRefused) {
   EXPECT_EQ(message_of_three("a\n1\n3\n", "a\n2\n1e12\n", "a\n1\n2\n"),
             "[validation.csv:3] column \"a\": found 1e+12, which is 1e+12 standard deviations from "
-            "the mean of the rows to train with, expected at most 1e+09; is it a placeholder for a "
+            "the mean of the rows to train with, expected at most 1e+09; does it stand for a "
             "missing value?");
 }
 
