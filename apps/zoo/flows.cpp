@@ -288,7 +288,7 @@ const Table<ZooFlow>& zoo_flows() {
                 .why_no_energy = whole_numbers,
                 .why_no_table = whole_numbers,
                 .of_integers = true,
-                .defaults = same_for_all<Numbers{8, 64, 4000}>,
+                .defaults = same_for_all<Numbers{8, 128, 12000, 1e-3}>,
                 .make = made_of_integers}});
   return table;
 }
