@@ -355,6 +355,7 @@ std::vector<std::string> commands_of_the_readme() {
 TEST(Readme, CommandsOfTheProgramRun) {
   const Snf snf;
   snf.write_images("data/mnist", 28);
+  write_labels(snf);
   write_cifar10(snf);
   int trained = 0, others = 0;
   for (std::string command : commands_of_the_readme()) {

@@ -114,5 +114,35 @@ TEST(Zoo, PicturesAreDrawnFromARun) {
   EXPECT_GT(read_png(zoo / "run/samples.png").width, 300);
 }
 
+// The commands of both READMEs but those of tables that one has to fetch, without their comments.
+std::vector<std::string> commands_of_the_readmes() {
+  const std::string start = "    build/apps/zoo ";
+  std::vector<std::string> commands;
+  for (const char* file : {"/README.md", "/apps/zoo/README.md"}) {
+    std::istringstream lines(read_file(std::string(BACKFLOW_SOURCE_ROOT) + file));
+    for (std::string line; std::getline(lines, line);)
+      if (line.starts_with(start))
+        commands.push_back(line.substr(start.size(), line.find("  #") - start.size()));
+  }
+  return commands;
+}
+
+TEST(Readme, CommandsOfTheZooRun) {
+  const ZooProgram zoo;
+  std::string people = "age,height,mass\n";
+  for (int i = 0; i < 60; ++i)
+    people += std::to_string(i % 7) + "," + std::to_string(i % 11) + "," + std::to_string(i) + "\n";
+  for (const char* table : {"people.csv", "a.csv", "b.csv", "c.csv"}) zoo.write(table, people);
+  expect_success(zoo("train maf --quiet" + tiny));  // which a command presupposes
+  int run = 0;
+  for (const std::string& command : commands_of_the_readmes()) {
+    if (command.starts_with("gallery")) continue;  // it takes minutes
+    const bool trains = command.starts_with("train ");
+    expect_success(zoo(command + (trains ? " --quiet" + tiny : "")));
+    ++run;
+  }
+  EXPECT_GE(run, 12);
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
