@@ -54,7 +54,7 @@ if ((!$#)); then
   mapfile -t together < <(git ls-files '*.h' | grep -vE '/pch/|^tests/fuzz/')
   {
     echo '#include <gtest/gtest.h>'
-    printf '#define %s ""\n' SNF_PROGRAM SNF_VERSION BACKFLOW_SOURCE_ROOT
+    printf '#define %s ""\n' SNF_PROGRAM ZOO_PROGRAM SNF_VERSION BACKFLOW_SOURCE_ROOT
     printf '#include "backflow/%s"\n' "${together[@]}"
   } | "${CXX:-g++}" -std=c++20 -Wall -Wextra -Werror -fsyntax-only -I"$temporary" -x c++ - ||
     die "the headers do not compile together"
