@@ -51,7 +51,10 @@ fi
 
 install_build_tools
 if [[ $compiler == clang++ ]]; then need clang; fi
-if [[ " ${suites[*]} " == *" program "* ]]; then need dataset-fashion-mnist; fi  # for the demo's
+if [[ " ${suites[*]} " == *" program "* ]]; then
+  need dataset-fashion-mnist  # for the demo's
+  install libopenmpi-dev openmpi-bin || say "without MPI: tests of several ranks are left out"
+fi
 if [[ -n $compiler ]]; then export CXX=$compiler; fi
 configure "$build" "${options[@]}"
 targets=()

@@ -26,6 +26,7 @@
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/train.h"
+#include "backflow/apps/train/mpi.h"
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/instructions.h"
 #include "backflow/ops/subnormals.h"
@@ -226,10 +227,24 @@ std::string version() {
 
 // ---- From the command line to an exit code ----------------------------------------------------
 
-int say(int code, const std::string& line) { return backflow::say("snf", code, line); }
+std::string name_of(const Ranks& ranks) {
+  return ranks.is_first() ? "snf" : "snf, rank " + std::to_string(ranks.rank());
+}
 
-int run(int argc, char** argv) try {
-  const FlushSubnormals flush;  // in every thread: so small a number only costs time here
+// Says why this process fails. Where all ranks say the same, the first one's line is enough.
+int say(Ranks& ranks, int code, const std::string& line) {
+  ranks.abandon();
+  return backflow::say(name_of(ranks), code, line);
+}
+
+// Several ranks are for training.
+void check_command(const CLI::App& app, const Ranks& ranks) {
+  if (!ranks.are_several() || app.got_subcommand("train")) return;
+  fail("mpirun", "several processes can only train together, expected: snf train; start snf ",
+       app.get_subcommands()[0]->get_name(), " without mpirun");
+}
+
+int run_command(int argc, char** argv, Ranks& ranks) {
   CLI::App app("Self-normalizing flows: train, evaluate, sample, time");
   app.require_subcommand(1);
   app.get_formatter()->column_width(34);
@@ -252,16 +267,20 @@ int run(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& help) {
-    return app.exit(help);
+    return ranks.is_first() ? app.exit(help) : 0;
   } catch (const CLI::ParseError& error) {
-    return explain("snf", app, error);
+    ranks.abandon();
+    return explain(name_of(ranks), app, error);
   }
+  check_command(app, ranks);
   if (app.got_subcommand("train")) {
     std::signal(SIGPIPE, SIG_IGN);  // a reader of our output that goes away ends no training
     train_options.program = argv[0];
     if (train_options.out.empty())
       train_options.out = std::filesystem::path("runs") / train_options.experiment;
-    return train(train_options);
+    check_count(ranks);
+    check_same_on_ranks(ranks, "version", version());
+    return train(train_options, ranks);
   }
   if (*list) list_experiments();
   if (app.got_subcommand("evaluate")) evaluate_checkpoint(evaluate_options);
@@ -271,12 +290,22 @@ int run(int argc, char** argv) try {
   if (app.got_subcommand("bench")) bench_experiment(bench_options);
   if (app.got_subcommand("timescaling")) draw_timescaling(timescaling_options);
   return 0;
-} catch (const Diverged& error) {
-  return say(3, error.what());
-} catch (const std::bad_alloc& error) {
-  return say(2, out_of_memory(error));
+}
+
+int run(int argc, char** argv) try {
+  const FlushSubnormals flush;  // in every thread: so small a number only costs time here
+  const std::unique_ptr<Ranks> ranks = join_ranks();
+  try {
+    return run_command(argc, argv, *ranks);
+  } catch (const Diverged& error) {
+    return say(*ranks, 3, error.what());
+  } catch (const std::bad_alloc& error) {
+    return say(*ranks, 2, out_of_memory(error));
+  } catch (const std::exception& error) {
+    return say(*ranks, 2, error.what());
+  }
 } catch (const std::exception& error) {
-  return say(2, error.what());
+  return say(one_rank(), 2, error.what());
 }
 
 }  // namespace

@@ -19,8 +19,10 @@
 #include "backflow/apps/snf/commands.h"
 #include "backflow/apps/snf/resume.h"
 #include "backflow/apps/train/loop.h"
+#include "backflow/apps/train/run_copy.h"
 #include "backflow/engine/parallel.h"
 #include "backflow/engine/trace.h"
+#include "backflow/ops/blas.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
@@ -33,7 +35,7 @@ ImageShape shape_of(const ImageSet& images) {
 
 class ImageTraining : public Task {
  public:
-  explicit ImageTraining(const TrainOptions& options);
+  ImageTraining(const TrainOptions& options, const RunDirectory& run, Ranks& ranks);
   int run();
 
   StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) override;
@@ -42,10 +44,10 @@ class ImageTraining : public Task {
     return config_.lr * schedule_.factor(config_, step, steps_per_epoch());
   }
   double validation_nll() const override {
-    return evaluate(model_, images_.validation, Split::validation, Noise::uniform).nll;
+    return evaluate(model_, images_.validation, Split::validation, Noise::uniform, 0, ranks_).nll;
   }
   double test_nll() const override {
-    const Likelihood test = evaluate(model_, images_.test, Split::test, Noise::uniform);
+    const Likelihood test = evaluate(model_, images_.test, Split::test, Noise::uniform, 0, ranks_);
     standard_error_of_best_ = test.standard_error;
     return test.nll;
   }
@@ -64,6 +66,7 @@ class ImageTraining : public Task {
   }
 
  private:
+  void check_same() const;
   TrainingStart start();
   Index steps_per_epoch() const;
   LogColumns columns() const {
@@ -76,8 +79,9 @@ class ImageTraining : public Task {
   void draw_curve(const MetricsTable& metrics) const;
 
   const TrainOptions& options_;
+  Ranks& ranks_;
   const Experiment& experiment_;
-  const RunDirectory run_;
+  const RunDirectory& run_;
   std::optional<RunLock> lock_;
   const std::optional<Checkpoint> checkpoint_;  // that we go on from
   const Config config_;
@@ -92,10 +96,11 @@ class ImageTraining : public Task {
   mutable std::optional<double> standard_error_of_best_;
 };
 
-ImageTraining::ImageTraining(const TrainOptions& options)
+ImageTraining::ImageTraining(const TrainOptions& options, const RunDirectory& run, Ranks& ranks)
     : options_(options),
+      ranks_(ranks),
       experiment_(find_experiment(options.experiment)),
-      run_{options.out},
+      run_(run),
       lock_(RunLock::of_existing(run_)),
       checkpoint_(find_checkpoint(run_, options.resume, options.experiment)),
       config_(find_config(options, checkpoint_, run_)),
@@ -110,6 +115,8 @@ ImageTraining::ImageTraining(const TrainOptions& options)
                  options.profile ? ShardSchedule::in_turn : options.shard_schedule) {}
 
 int ImageTraining::run() {
+  check_share(ranks_, config_.shards);
+  check_same();
   const TrainingStart begin = start();
   const TrainingPlan plan{.name = options_.experiment,
                           .epochs = config_.epochs,
@@ -123,7 +130,22 @@ int ImageTraining::run() {
                           .quiet = options_.quiet,
                           .profile = options_.profile,
                           .columns = columns()};
-  return run_training(*this, plan, run_, std::move(lock_), begin);
+  return run_training(*this, plan, run_, std::move(lock_), begin, ranks_);
+}
+
+// What decides over the bits, and is this rank's own.
+void ImageTraining::check_same() const {
+  if (!ranks_.are_several()) return;
+  Config::visit(config_, [&](const std::string& key, const auto&, const char*) {
+    check_same_on_ranks(ranks_, key, field_as_text(config_, key));
+  });
+  const auto check = [&](const std::string& split, std::uint32_t checksum) {
+    check_same_on_ranks(ranks_, "checksum of the " + split + " images", text("%08x", checksum));
+  };
+  check("training", images_.train_checksum);
+  check("validation", images_.validation_checksum);
+  check("test", images_.test_checksum);
+  check_same_on_ranks(ranks_, "OpenBLAS kernel", blas_kernel());
 }
 
 TrainingStart ImageTraining::start() {
@@ -156,7 +178,7 @@ StepResult ImageTraining::step(const std::vector<std::uint32_t>& examples, Index
   try {
     const auto start = std::chrono::steady_clock::now();
     const StepResult result = training_step(model_, *optimizer_, config_, images, pass,
-                                            learning_rate(step), scheduler_.next());
+                                            learning_rate(step), scheduler_.next(), ranks_);
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
     news_ = scheduler_.took(took.count());
     return result;
@@ -210,6 +232,10 @@ std::string ImageTraining::head() const {
               number(images_.validation.count()), number(images_.test.count()),
               number(steps_per_epoch())) +
          (config_.shards > 1 ? text("shards: %s\n", scheduler_.in_words().c_str()) : "") +
+         (ranks_.are_several()
+              ? text("ranks: %lld, each computes %lld of the shards\n", number(ranks_.count()),
+                     number(config_.shards / ranks_.count()))
+              : "") +
          text("run directory: %s\n", run_.root.c_str()) + lines_on_nlls() + "\n" +
          TrainingLog::names(columns());
 }
@@ -236,12 +262,16 @@ std::string ImageTraining::end(const Position& position) const {
 }
 
 std::string ImageTraining::resuming_command() const {
-  return shell_word(options_.program) + " train " + options_.experiment + " --data " +
+  return (ranks_.are_several() ? text("mpirun -n %lld ", number(ranks_.count())) : "") +
+         shell_word(options_.program) + " train " + options_.experiment + " --data " +
          shell_word(data_) + " --out " + shell_word(options_.out) + " --resume";
 }
 
 }  // namespace
 
-int train(const TrainOptions& options) { return ImageTraining(options).run(); }
+int train(const TrainOptions& options, Ranks& ranks) {
+  const RunCopy run({options.out}, options.resume, ranks);
+  return ImageTraining(options, run.directory(), ranks).run();
+}
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "backflow/apps/model/config.h"
+#include "backflow/apps/train/ranks.h"
 #include "backflow/apps/train/shard_schedule.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -26,6 +27,10 @@ struct TrainOptions {
 
 // Returns what run_training does (apps/train/loop.h). Throws Diverged; Error for bad input, before
 // anything is changed.
-int train(const TrainOptions& options);
+//
+// Ranks train together, on the first one's run directory; each loads the data by itself. Throws an
+// Error, too, where they cannot share the configuration's shards, or where anything that decides
+// over the bits is not the same on all: it names what, the rank, and both values.
+int train(const TrainOptions& options, Ranks& ranks = one_rank());
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -17,12 +17,10 @@ class Interrupt {
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
 
-  static bool requested() { return signal_number() != 0; }
-  static int exit_code() { return 128 + signal_number(); }  // the shell's: 130 for Ctrl-C
+  static int signal_number();  // of the signal that was noted; 0: none
 
  private:
   static constexpr int signals[] = {SIGINT, SIGTERM, SIGHUP};
-  static int signal_number();
   struct sigaction before_[std::size(signals)];
 };
 

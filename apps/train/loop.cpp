@@ -29,14 +29,16 @@ bool has_file(const fs::path& path) {
 class Loop {
  public:
   Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run, std::optional<RunLock> lock,
-       const TrainingStart& start);
+       const TrainingStart& start, Ranks& ranks);
   int run();
 
  private:
   void begin();
   void clear_up();
+  void begin_files();
   bool run_epoch();  // false: interrupted
   bool run_steps();
+  bool is_interrupted();
   std::vector<std::uint32_t> training_order() const;
   void run_step();
   EpochMetrics evaluate_epoch();
@@ -44,6 +46,7 @@ class Loop {
   template <class Nll>
   double exact(const Nll& nll) const;
   Diverged diverged(const std::string& where, const Diverged& cause) const;
+  void draw_missing_pictures();
   void draw_pictures(Index epoch);
   void draw(Index epoch, const std::function<void()>& action);
   void save(const fs::path& checkpoint);
@@ -61,6 +64,8 @@ class Loop {
   const RunDirectory& run_;
   std::optional<RunLock> lock_;
   const TrainingStart& start_;
+  Ranks& ranks_;
+  const bool writes_;  // files; of several ranks only the first one does
   Position position_;
   MetricsTable metrics_;
   TrainingLog log_;
@@ -70,34 +75,37 @@ class Loop {
   std::optional<Elapsed> elapsed_before_ = Elapsed{};
   Clock::time_point epoch_start_, last_save_ = Clock::now();
   double save_seconds_ = 0;  // that the last checkpoint took to write
+  int signal_ = 0;           // that asked one of the ranks to stop
   Profile profile_;
   Index profiled_steps_ = 0;
   double profiled_seconds_ = 0;
 };
 
 Loop::Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run,
-           std::optional<RunLock> lock, const TrainingStart& start)
+           std::optional<RunLock> lock, const TrainingStart& start, Ranks& ranks)
     : task_(task),
       plan_(plan),
       run_(run),
       lock_(std::move(lock)),
       start_(start),
+      ranks_(ranks),
+      writes_(ranks.is_first()),
       position_(start.position),
       metrics_(run.metrics(), position_.epoch),
-      log_(plan.quiet, plan.columns) {
+      log_(plan.quiet || !writes_, plan.columns) {
   if (position_.batch > 0) elapsed_before_ = load_elapsed(run_, position_.epoch, position_.batch);
 }
 
 int Loop::run() {
   if (position_.epoch >= plan_.epochs) {
     if (lock_) clear_up();  // it was killed just before its end
-    if (!has_file(run_.samples(position_.epoch))) draw_pictures(position_.epoch);
+    draw_missing_pictures();
     log_.nothing_to_do(run_, plan_.epochs, plan_.can_go_on);
     return 0;
   }
   begin();
   const Interrupt interrupt;
-  progress_.emplace(steps_done(), plan_.steps(), plan_.quiet);
+  progress_.emplace(steps_done(), plan_.steps(), plan_.quiet || !writes_);
   bool finished = true;
   while (finished && position_.epoch < plan_.epochs) finished = run_epoch();
   if (finished) {
@@ -105,9 +113,9 @@ int Loop::run() {
   } else {
     stop();
   }
-  if (plan_.profile && profiled_steps_ > 0)
+  if (plan_.profile && profiled_steps_ > 0 && writes_)
     task_.show_profile(profile_, profiled_steps_, 1000 * profiled_seconds_ / profiled_steps_);
-  return finished ? 0 : Interrupt::exit_code();
+  return finished ? 0 : 128 + signal_;  // the shell's: 130 for Ctrl-C
 }
 
 void Loop::clear_up() {
@@ -118,6 +126,13 @@ void Loop::clear_up() {
 
 // From here on, files are written.
 void Loop::begin() {
+  if (writes_) begin_files();
+  log_.say(task_.head());
+  // A run that was killed just after an epoch's checkpoint lacks its pictures.
+  if (position_.batch == 0 && position_.epoch > 0) draw_missing_pictures();
+}
+
+void Loop::begin_files() {
   run_.make();
   if (!lock_) lock_.emplace(RunLock::make(run_));
   run_.prepare();
@@ -125,10 +140,6 @@ void Loop::begin() {
   task_.save_configuration(position_);
   if (start_.unsaved) save(run_.last());
   lock_->begin();
-  log_.say(task_.head());
-  // A run that was killed just after an epoch's checkpoint lacks its pictures.
-  if (position_.batch == 0 && position_.epoch > 0 && !has_file(run_.samples(position_.epoch)))
-    draw_pictures(position_.epoch);
 }
 
 bool Loop::run_epoch() {
@@ -141,7 +152,7 @@ bool Loop::run_epoch() {
   EpochMetrics row = evaluate_epoch();
   row.ms_per_step = steps > 0 ? 1000 * step_seconds / static_cast<double>(steps) : 0;
   row.seconds = elapsed().seconds;
-  metrics_.append(row);
+  if (writes_) metrics_.append(row);
   position_.epoch += 1;
   position_.batch = 0;
   position_.objective_sum = position_.reconstruction_sum = 0;
@@ -171,7 +182,7 @@ bool Loop::run_steps() {
   if (plan_.profile) profiler.emplace(profile_);
   bool interrupted = false;
   const Index steps = plan_.steps_of(epoch());
-  while (position_.batch < steps && !(interrupted = Interrupt::requested())) {
+  while (position_.batch < steps && !(interrupted = is_interrupted())) {
     run_step();
     trace_work("end of the step");
     ++profiled_steps_;
@@ -179,6 +190,11 @@ bool Loop::run_steps() {
   }
   profiled_seconds_ += seconds_since(start);
   return !interrupted;
+}
+
+bool Loop::is_interrupted() {
+  signal_ = static_cast<int>(greatest_over_ranks(ranks_, Interrupt::signal_number()));
+  return signal_ != 0;
 }
 
 void Loop::run_step() try {
@@ -246,11 +262,13 @@ Elapsed Loop::elapsed() const {
 }
 
 void Loop::forget_elapsed() const {
+  if (!writes_) return;
   std::error_code ignored;
   fs::remove(run_.elapsed(), ignored);
 }
 
 void Loop::save(const fs::path& checkpoint) {
+  if (!writes_) return;
   const auto start = Clock::now();
   task_.save(checkpoint, position_);
   last_save_ = Clock::now();
@@ -259,17 +277,19 @@ void Loop::save(const fs::path& checkpoint) {
 
 // At most a hundredth of the time goes into it.
 bool Loop::save_is_due() const {
+  if (!writes_) return false;
   const double wait = std::max(60 * plan_.save_minutes, 100 * save_seconds_);
   return plan_.save_minutes > 0 && seconds_since(last_save_) >= wait;
 }
 
 void Loop::save_within_epoch() {
   save(run_.last());
-  if (elapsed_before_) save_elapsed(run_, position_.epoch, position_.batch, elapsed());
+  if (elapsed_before_ && writes_) save_elapsed(run_, position_.epoch, position_.batch, elapsed());
 }
 
 void Loop::stop() {
   save_within_epoch();
+  if (!writes_) return;
   progress_->clear();
   std::fprintf(stderr, "interrupted in epoch %lld after step %lld and saved; go on with:\n  %s\n",
                number(epoch()), number(position_.batch), task_.resuming_command().c_str());
@@ -277,7 +297,12 @@ void Loop::stop() {
 
 // ---- What is shown ----------------------------------------------------------------------------
 
+void Loop::draw_missing_pictures() {
+  if (!has_file(run_.samples(position_.epoch))) draw_pictures(position_.epoch);
+}
+
 void Loop::draw_pictures(Index epoch) {
+  if (!writes_) return;
   task_.draw_pictures(epoch, metrics_,
                       [&](const std::function<void()>& action) { draw(epoch, action); });
 }
@@ -295,8 +320,8 @@ void Loop::draw(Index epoch, const std::function<void()>& action) try {
 }  // namespace
 
 int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
-                 std::optional<RunLock> lock, const TrainingStart& start) {
-  return Loop(task, plan, run, std::move(lock), start).run();
+                 std::optional<RunLock> lock, const TrainingStart& start, Ranks& ranks) {
+  return Loop(task, plan, run, std::move(lock), start, ranks).run();
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

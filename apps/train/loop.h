@@ -6,6 +6,7 @@
 
 #include "backflow/apps/model/training_state.h"
 #include "backflow/apps/train/profile.h"
+#include "backflow/apps/train/ranks.h"
 #include "backflow/apps/train/run_directory.h"
 #include "backflow/apps/train/step.h"
 #include "backflow/apps/train/training_log.h"
@@ -81,7 +82,12 @@ struct TrainingStart {
 // that of the run directory, if there is one already. A picture or a line of the log that fails is
 // a warning; a row of the metrics or a checkpoint that cannot be written is an Error, and the last
 // good checkpoint stays. Throws Diverged, with epoch, step and cause.
+//
+// Several ranks train one model together; the task shares out its steps and likelihoods among them.
+// Only the first one writes files and speaks; a signal to any of them stops all, after the same
+// step.
 int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
-                 std::optional<RunLock> lock, const TrainingStart& start);
+                 std::optional<RunLock> lock, const TrainingStart& start,
+                 Ranks& ranks = one_rank());
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

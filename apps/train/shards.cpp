@@ -1,5 +1,6 @@
 #include "backflow/apps/train/shards.h"
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "backflow/engine/parallel.h"
@@ -55,16 +56,20 @@ void ShardTree::add(Index place, ShardSum sum) {
   total_ = std::move(sum);
 }
 
-ShardSum sum_over_shards(Index shards, ShardSchedule schedule,
+Shard shards_of_rank(const Ranks& ranks, Index shards) {
+  return shard_of(shards, ranks.count(), ranks.rank());
+}
+
+ShardSum sum_over_shards(const Shard& shards, ShardSchedule schedule,
                          const std::function<ShardSum(Index)>& walk) {
-  ShardTree tree(shards);
-  const auto walk_some = [&](Index shard, Index end) {
-    for (; shard < end; ++shard) tree.add(shard, walk(shard));
+  ShardTree tree(shards.count());
+  const auto walk_some = [&](Index place, Index end) {
+    for (; place < end; ++place) tree.add(place, walk(shards.first + place));
   };
   if (schedule == ShardSchedule::in_turn || Tracer::active()) {
-    walk_some(0, shards);
+    walk_some(0, shards.count());
   } else {
-    parallel_for(shards, 1, walk_some);
+    parallel_for(shards.count(), 1, walk_some);
   }
   return tree.take_total();
 }
@@ -80,6 +85,59 @@ std::vector<Tensor> GradientList::taken_from(const Gradients& gradients) const {
   for (std::size_t i = 0; i < list.size(); ++i)
     if (gradients.contains(*parameters_[i])) list[i] = gradients[*parameters_[i]];
   return list;
+}
+
+// x + nothing has the bits of x, also where x is 0 or -0.
+constexpr double nothing = -0.;
+
+// The losses and the objective of all ranks. One whose shards are all empty knows of none.
+static void add_numbers_over_ranks(Ranks& ranks, ShardSum& sum) {
+  const bool empty = sum.gradients.empty();
+  const Index losses = greatest_over_ranks(ranks, std::ssize(sum.losses));
+  std::vector<double> numbers = std::exchange(sum.losses, {});
+  numbers.resize(losses, nothing);
+  numbers.push_back(empty ? nothing : sum.objective);
+  combine_over_ranks(ranks, std::span(numbers), std::plus<>());
+  sum.objective = numbers.back();
+  numbers.pop_back();
+  sum.losses = std::move(numbers);
+}
+
+// Sends all gradients as one list, for a message takes its time however short it is.
+void GradientList::add_over_ranks(Ranks& ranks, ShardSum& sum) const {
+  if (!ranks.are_several()) return;
+  add_numbers_over_ranks(ranks, sum);
+  std::vector<Tensor>& gradients = sum.gradients;
+  gradients.resize(parameters_.size());
+  std::vector<std::uint8_t> known;
+  for (const Tensor& g : gradients) known.push_back(g.defined());
+  combine_over_ranks(ranks, std::span(known), std::bit_or<>());
+  const auto for_each_known = [&](const auto& visit) {
+    Index at = 0;
+    for (std::size_t i = 0; i < known.size(); ++i) {
+      if (!known[i]) continue;
+      const Index size = parameters_[i]->value().size();
+      visit(gradients[i], parameters_[i]->shape(), at, size);
+      at += size;
+    }
+    return at;
+  };
+  const auto skip = [](const Tensor&, const Shape&, Index, Index) {};
+  Tensor list = Tensor::empty({for_each_known(skip)});
+  Real* const values = list.mutable_data();
+  for_each_known([&](Tensor& g, const Shape&, Index at, Index size) {
+    if (g.defined()) {
+      std::copy_n(g.data(), size, values + at);
+    } else {
+      std::fill_n(values + at, size, static_cast<Real>(nothing));
+    }
+    g = {};
+  });
+  backflow::add_over_ranks(ranks, {values, static_cast<std::size_t>(list.size())});
+  for_each_known([&](Tensor& g, const Shape& shape, Index at, Index size) {
+    g = Tensor::empty(shape);
+    std::copy_n(values + at, size, g.mutable_data());
+  });
 }
 
 // An op that depends on all parameters, and whose rule gives these gradients: the engine then hands

@@ -18,6 +18,7 @@
 #include <mutex>
 #include <optional>
 
+#include "backflow/apps/train/ranks.h"
 #include "backflow/apps/train/shard_schedule.h"
 #include "backflow/engine/backward.h"
 #include "backflow/engine/module.h"
@@ -25,7 +26,7 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 struct Shard {
-  Index first, end;  // of the batch's rows
+  Index first, end;  // of the batch's rows, or of other things
   Index count() const { return end - first; }
 };
 
@@ -57,9 +58,12 @@ class ShardTree {
   ShardSum total_;
 };
 
-// The sum of walk(shard) over all shards along the tree. A step that somebody traces on this thread
-// is computed on this thread, so one shard after another.
-ShardSum sum_over_shards(Index shards, ShardSchedule schedule,
+// The shards that a rank computes: [first, end). They are a subtree.
+Shard shards_of_rank(const Ranks& ranks, Index shards);
+
+// The sum of walk(shard) over all shards of this rank along the tree. A step that somebody traces
+// on this thread is computed on this thread, so one shard after another.
+ShardSum sum_over_shards(const Shard& shards, ShardSchedule schedule,
                          const std::function<ShardSum(Index)>& walk);
 
 // Parameters, each once, and their gradients in and out of sums.
@@ -69,6 +73,10 @@ class GradientList {
   std::vector<Tensor> taken_from(const Gradients& gradients) const;
   // As if one backward() had found them.
   Gradients as_gradients(std::vector<Tensor> list) const;
+  // Of each rank's sum the sum over all ranks, further along the tree; each rank gets it.
+  // Parameters that have no gradient on some ranks, and ranks whose shards are all empty, add
+  // nothing.
+  void add_over_ranks(Ranks& ranks, ShardSum& sum) const;
 
  private:
   std::vector<const Parameter*> parameters_;

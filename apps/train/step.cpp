@@ -1,5 +1,7 @@
 #include "backflow/apps/train/step.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numbers>
 #include <numeric>
@@ -103,9 +105,27 @@ static ShardSum walk(const Model& model, const GradientList& parameters, ShardOf
   return sum;
 }
 
+// The first of these shards that is not empty; or the end.
+static Index first_with_rows(Index rows, Index all, const Shard& shards) {
+  Index i = shards.first;
+  while (i < shards.end && shard_of(rows, all, i).count() == 0) ++i;
+  return i;
+}
+
+// The same functions as walk() finds, for a rank whose shards are all empty: from the first image.
+static std::vector<std::function<void(double)>> adapt_of_batch(const Model& model,
+                                                               const Tensor& images,
+                                                               const Pass& pass) {
+  ShardOfBatch image(images, pass, {0, 1});
+  losses_of(model, image);
+  std::vector<std::function<void(double)>> adapt;
+  for (const AuxiliaryLoss& loss : image.pass.losses) adapt.push_back(loss.adapt);
+  return adapt;
+}
+
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
                          const Tensor& images, Pass pass, double learning_rate,
-                         ShardSchedule schedule) {
+                         ShardSchedule schedule, Ranks& ranks) {
   pass.mode = Mode::train;
   pass.losses.clear();
   begin_step(model, images, pass);
@@ -113,11 +133,14 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
     model.flow().prepare(pass.mode, true);  // by all threads, before each is on its own
   const GradientList parameters(model.density().parameters());
   std::vector<std::function<void(double)>> adapt;
-  ShardSum sum = sum_over_shards(config.shards, schedule, [&](Index i) -> ShardSum {
+  const Shard shards = shards_of_rank(ranks, config.shards);
+  const Index first = first_with_rows(images.size(0), config.shards, shards);
+  ShardSum sum = sum_over_shards(shards, schedule, [&](Index i) -> ShardSum {
     const Shard rows = shard_of(images.size(0), config.shards, i);
     if (rows.count() == 0) return {};
-    return walk(model, parameters, {images, pass, rows}, rows.first == 0 ? &adapt : nullptr);
+    return walk(model, parameters, {images, pass, rows}, i == first ? &adapt : nullptr);
   });
+  parameters.add_over_ranks(ranks, sum);
   const Gradients gradients = parameters.as_gradients(std::move(sum.gradients));
   trace_work("end of backward");
   Real reconstruction = 0;
@@ -127,6 +150,7 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
   trace_work("norm of the gradient");
   if (!std::isfinite(result.objective + result.reconstruction + norm))
     name_culprit(model, config.shards, images, pass);
+  if (adapt.size() < sum.losses.size()) adapt = adapt_of_batch(model, images, pass);
   for (std::size_t i = 0; i < adapt.size(); ++i)
     if (adapt[i]) adapt[i](sum.losses[i]);
   const bool clip = config.max_grad_norm > 0 && norm > config.max_grad_norm;
@@ -152,32 +176,48 @@ static Tensor log_prob(const Model& model, const Tensor& images, const Pass& pas
   throw Diverged(error.what());
 }
 
-Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
-                    Index limit) {
-  constexpr Index batch = 100;
-  Likelihood result;
-  result.images = limit > 0 ? std::min(limit, images.count()) : images.count();
+// Of each image what the rank that has it has found, and the bits of nothing on all others.
+static void share_values(Ranks& ranks, std::vector<double>& values) {
+  std::vector<std::uint64_t> bits(values.size());
+  std::transform(values.begin(), values.end(), bits.begin(),
+                 [](double value) { return std::bit_cast<std::uint64_t>(value); });
+  combine_over_ranks(ranks, std::span(bits), std::bit_or<>());
+  std::transform(bits.begin(), bits.end(), values.begin(),
+                 [](std::uint64_t value) { return std::bit_cast<double>(value); });
+}
+
+static Likelihood summary(const std::vector<double>& log_probs) {
   double sum = 0, sum_of_squares = 0;
-  std::vector<std::uint32_t> rows;
-  for (Index first = 0; first < result.images; first += batch) {
-    const Index count = std::min(batch, result.images - first);
-    rows.resize(count);
-    std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    Pass pass = evaluation_pass(split, noise, first, count);
-    pass.context = model.context().of_images(images, rows);
-    const Tensor values = log_prob(model, to_tensor(images, rows), pass);
-    for (Index i = 0; i < count; ++i) {
-      const double value = values[i];
-      if (result.first.size() < 5) result.first.push_back(value);
-      sum += value;
-      sum_of_squares += value * value;
-    }
+  for (const double value : log_probs) {
+    sum += value;
+    sum_of_squares += value * value;
   }
+  Likelihood result;
+  result.images = std::ssize(log_probs);
   const double n = static_cast<double>(result.images);
   result.nll = -sum / n;
   const double variance = n > 1 ? (sum_of_squares - sum * sum / n) / (n - 1) : 0;
   result.standard_error = std::sqrt(std::max(variance, 0.0) / n);
+  result.first = {log_probs.begin(), log_probs.begin() + std::min<Index>(5, result.images)};
   return result;
+}
+
+Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
+                    Index limit, Ranks& ranks) {
+  constexpr Index batch = 100;
+  const Index count = limit > 0 ? std::min(limit, images.count()) : images.count();
+  std::vector<double> log_probs(count, 0.);
+  std::vector<std::uint32_t> rows;
+  for (Index first = ranks.rank() * batch; first < count; first += ranks.count() * batch) {
+    rows.resize(std::min(batch, count - first));
+    std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
+    Pass pass = evaluation_pass(split, noise, first, std::ssize(rows));
+    pass.context = model.context().of_images(images, rows);
+    const Tensor values = log_prob(model, to_tensor(images, rows), pass);
+    std::copy_n(values.data(), values.size(), log_probs.begin() + first);
+  }
+  share_values(ranks, log_probs);
+  return summary(log_probs);
 }
 
 double bits_per_dim(double nats, const ImageShape& image) {

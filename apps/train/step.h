@@ -28,10 +28,14 @@ struct StepResult {
 // around them: what the flow changes before a step sees the whole batch, AuxiliaryLoss::adapt the
 // mean over it, clipping the norm of the sum. Factorizations are those of the weights, and shared.
 //
+// Several ranks share out the shards (ranks.h); all of them have the whole batch, come to the same
+// sums, and do by themselves what is done once. Their models and optimizers stay equal to the bit.
+//
 // Throws Diverged, naming the first op that produced a non-finite value.
 StepResult training_step(const Model& model, Optimizer& optimizer, const Config& config,
                          const Tensor& images, Pass pass, double learning_rate,
-                         ShardSchedule schedule = ShardSchedule::in_turn);
+                         ShardSchedule schedule = ShardSchedule::in_turn,
+                         Ranks& ranks = one_rank());
 
 enum class Split { train, validation, test };
 enum class Noise { uniform, midpoint };
@@ -46,9 +50,10 @@ struct Likelihood {
 // The likelihood of the first `limit` images (0: all): exact, where the model has it so, or else an
 // unbiased estimate. The uniform noise, and the random probes of an estimate, are functions of
 // split and image alone: two evaluations of the same weights agree. Throws Diverged where the model
-// has no likelihood. Where the model takes a context it is that of p(image | context).
+// has no likelihood. Where the model takes a context it is that of p(image | context). Several
+// ranks share out the images, and all get the result, which has the bits of one rank's.
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
-                    Index limit = 0);
+                    Index limit = 0, Ranks& ranks = one_rank());
 
 double bits_per_dim(double nats, const ImageShape& image);
 

@@ -45,13 +45,14 @@ struct Tiny {
   }
 
   StepResult train(const Model& model, Optimizer& optimizer, int steps,
-                   ShardSchedule schedule = ShardSchedule::in_turn) const {
+                   ShardSchedule schedule = ShardSchedule::in_turn,
+                   Ranks& ranks = one_rank()) const {
     StepResult last{};
     for (int step = 0; step < steps; ++step) {
       Pass pass = this->pass(model);
       pass.noise =
           Random(7, purposes::dequantization, static_cast<std::uint32_t>(optimizer.steps()));
-      last = training_step(model, optimizer, config, batch(), pass, 3e-3, schedule);
+      last = training_step(model, optimizer, config, batch(), pass, 3e-3, schedule, ranks);
     }
     return last;
   }

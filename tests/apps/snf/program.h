@@ -108,6 +108,8 @@ class Snf {
     return run(words, conditions);
   }
   const std::string& name() const { return name_; }
+  const std::string& program() const { return program_; }
+  const std::filesystem::path& directory() const { return dir_.dir(); }
   Finished run(Words words, const Conditions& conditions = {}) const;
 
   // Every file and directory: when it was changed, and what is in it.

@@ -78,7 +78,7 @@ TEST(ShardTree, OneAfterAnotherKeepsFewSums) {
   constexpr Index size = 1000, shards = 64;
   const Index before = memory_use().live_bytes;
   reset_peak_bytes();
-  const ShardSum total = sum_over_shards(shards, ShardSchedule::in_turn, [&](Index) {
+  const ShardSum total = sum_over_shards({0, shards}, ShardSchedule::in_turn, [&](Index) {
     return ShardSum{0, {}, {Tensor::full({size}, 1)}};
   });
   EXPECT_EQ(total.gradients[0][7], 64);

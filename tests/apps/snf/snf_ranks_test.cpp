@@ -1,0 +1,126 @@
+// `mpirun -n R snf train`: the bits depend on the shards, and not on who computes them.
+#include "backflow/tests/apps/snf/program.h"
+
+namespace backflow::inline BACKFLOW_PRECISION {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string mpirun = MPIRUN;
+
+class MpiRanks : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (mpirun.empty()) GTEST_SKIP() << "mpirun, or MPI, is missing";
+    snf.write_images("data/mnist", 16);
+  }
+
+  Finished on_ranks(int ranks, const std::string& arguments, const Conditions& conditions = {}) {
+    Words words = split(arguments);
+    const std::string count = std::to_string(ranks);
+    const Words start = {mpirun, "--allow-run-as-root", "--oversubscribe", "-n",
+                         count,  snf.program()};
+    words.insert(words.begin(), start.begin(), start.end());
+    return snf.run(words, conditions);
+  }
+  std::string checkpoint(const std::string& run) const {
+    return read_file(snf / (run + "/checkpoints/last.safetensors"));
+  }
+  bool has_best() const { return fs::exists(snf / "run/checkpoints/best.safetensors"); }
+
+  // The processes of the program that are at work in the test's directory.
+  std::vector<pid_t> ranks_at_work() const {
+    std::vector<pid_t> found;
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      std::error_code ignored;
+      const fs::path process = entry.path();
+      if (fs::read_symlink(process / "exe", ignored) == fs::canonical(snf.program()) &&
+          fs::read_symlink(process / "cwd", ignored) == fs::canonical(snf.directory()))
+        found.push_back(std::stoi(process.filename()));
+    }
+    return found;
+  }
+
+  const Snf snf;
+};
+
+const std::string small = "--batch-size 8 --set shards=4 --quiet ";
+
+TEST_F(MpiRanks, HaveTheSameBitsAsOneProcessHas) {
+  for (const std::string model :
+       {"selfnorm_cnn_mnist --set num_blocks=2,block_size=1 ", "exact_fc_mnist ",
+        "geco_selfnorm_glow_mnist --set num_blocks=2,block_size=1,width=8 "}) {
+    expect_success(snf("train " + model + small + "--epochs 2 --out alone --threads 1"));
+    for (const auto& [ranks, threads] : {std::pair{2, 3}, std::pair{4, 2}}) {
+      expect_success(on_ranks(ranks, "train " + model + small +
+                                         "--epochs 2 --out together --threads " +
+                                         std::to_string(threads)));
+      EXPECT_TRUE(checkpoint("together") == checkpoint("alone")) << model << ranks << " ranks";
+      fs::remove_all(snf / "together");
+    }
+    fs::remove_all(snf / "alone");
+  }
+}
+
+const std::string cnn = "selfnorm_cnn_mnist --set num_blocks=2,block_size=1 " + small;
+
+TEST_F(MpiRanks, OnlyTheFirstWritesAndSpeaks) {
+  const Finished run = on_ranks(2,
+                                "train selfnorm_cnn_mnist --set num_blocks=2,block_size=1,shards=2 "
+                                "--batch-size 8 --epochs 1 --out run");
+  expect_success(run);
+  const std::string ranks = "ranks: 2, each computes 1 of the shards\n";
+  EXPECT_EQ(run.out.find(ranks), run.out.rfind(ranks)) << run.out;
+  EXPECT_NE(run.out.find(ranks), std::string::npos) << run.out;
+  EXPECT_FALSE(fs::exists(snf / "run/lock"));
+}
+
+TEST_F(MpiRanks, OneThatIsKilledEndsTheRunWhichGoesOnWithAnyNumber) {
+  expect_success(snf("train " + cnn + "--out whole --epochs 40"));
+  for (const int then : {1, 2, 4}) {
+    Conditions conditions;
+    conditions.signal = SIGCONT;  // to mpirun, which does not mind
+    conditions.when = [&](const std::string&) {
+      const std::vector<pid_t> ranks = ranks_at_work();
+      return has_best() && ranks.size() == 2 && kill(ranks[then % 2], SIGKILL) == 0;
+    };
+    EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 40", conditions).code, 0);
+    expect_success(on_ranks(then, "train selfnorm_cnn_mnist --out run --resume --quiet"));
+    EXPECT_TRUE(checkpoint("run") == checkpoint("whole")) << then << " ranks";
+    fs::remove_all(snf / "run");
+  }
+}
+
+TEST_F(MpiRanks, ThatCannotTrainTogetherAreToldInALine) {
+  const auto refuse = [&](int ranks, const std::string& options, const Words& words) {
+    const Finished run = on_ranks(ranks, options);
+    EXPECT_EQ(run.code, 2);
+    const std::string line = run.err.substr(0, run.err.find('\n'));
+    for (const std::string& word : words)
+      EXPECT_NE(line.find(word), std::string::npos) << word << " in " << run.err;
+    EXPECT_EQ(run.err.find("snf:"), run.err.rfind("snf:")) << "said once: " << run.err;
+    EXPECT_FALSE(fs::exists(snf / "runs"));
+  };
+  refuse(3, "train " + cnn, {"snf: [ranks] 3 ranks", "a power of two"});
+  refuse(2, "train selfnorm_cnn_mnist", {"snf: [shards] 2 ranks cannot share 1 shard"});
+  refuse(2, "train nothing", {"snf: [experiment] there is no 'nothing'"});
+  refuse(2, "train selfnorm_cnn_mnist --nothing", {"snf: ", "--nothing"});
+  refuse(2, "evaluate selfnorm_cnn_mnist --checkpoint x", {"snf: [mpirun]", "without mpirun"});
+}
+
+TEST_F(MpiRanks, ASignalStopsAllAfterTheSameStepAndSavesOnce) {
+  expect_success(snf("train " + cnn + "--out whole --epochs 40"));
+  Conditions stopped;
+  stopped.signal = SIGTERM;
+  stopped.when = [&](const std::string&) { return has_best(); };
+  const Finished first = on_ranks(4, "train " + cnn + "--out run --epochs 40", stopped);
+  EXPECT_NE(first.code, 0);
+  const std::string saved = "and saved; go on with:\n  mpirun -n 4 ";
+  EXPECT_NE(first.err.find(saved), std::string::npos) << first.err;
+  EXPECT_EQ(first.err.find(saved), first.err.rfind(saved)) << first.err;
+  expect_success(on_ranks(2, "train selfnorm_cnn_mnist --out run --resume --quiet"));
+  EXPECT_TRUE(checkpoint("run") == checkpoint("whole"));
+}
+
+}  // namespace
+}  // namespace backflow::inline BACKFLOW_PRECISION
