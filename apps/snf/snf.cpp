@@ -270,7 +270,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
     return ranks.is_first() ? app.exit(help) : 0;
   } catch (const CLI::ParseError& error) {
     ranks.abandon();
-    return explain(name_of(ranks), app, error);
+    return explain("snf", app, error);
   }
   check_command(app, ranks);
   if (app.got_subcommand("train")) {

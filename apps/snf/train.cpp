@@ -233,8 +233,8 @@ std::string ImageTraining::head() const {
               number(steps_per_epoch())) +
          (config_.shards > 1 ? text("shards: %s\n", scheduler_.in_words().c_str()) : "") +
          (ranks_.are_several()
-              ? text("ranks: %lld, each computes %lld of the shards\n", number(ranks_.count()),
-                     number(config_.shards / ranks_.count()))
+              ? text("ranks: %lld, each computes %lld of the shards; threads of the first: %d\n",
+                     number(ranks_.count()), number(config_.shards / ranks_.count()), threads())
               : "") +
          text("run directory: %s\n", run_.root.c_str()) + lines_on_nlls() + "\n" +
          TrainingLog::names(columns());
