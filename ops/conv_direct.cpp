@@ -15,7 +15,7 @@ using namespace planes;
 namespace {
 
 // The sum of all lanes: halves are added until two lanes are left.
-template <std::size_t bytes = sizeof(Pack), class Lanes = Pack>
+template <std::size_t bytes = sizeof(Register), class Lanes = Register>
 Real sum_of_lanes(const Lanes& x) {
   if constexpr (bytes == 2 * sizeof(Real)) {
     return x[0] + x[1];
@@ -52,12 +52,12 @@ void correlate(const Real* in, const std::vector<Index>& offsets, const Real* w,
                Index n, Real* out, Index out_step) {
   constexpr int packs = std::max(1, std::min(most_packs, accumulators / outputs));
   for (Index p = 0; p < n; p += packs * lanes) {
-    Pack sum[outputs][packs];
+    Register sum[outputs][packs];
     for (int o = 0; o < outputs; ++o)
-      for (int k = 0; k < packs; ++k) sum[o][k] = Pack{} + bias[o];
+      for (int k = 0; k < packs; ++k) sum[o][k] = Register{} + bias[o];
     const Real* weight = w;
     for (const Index offset : offsets) {
-      Pack x[packs];
+      Register x[packs];
       for (int k = 0; k < packs; ++k) x[k] = load(in + p + offset + k * lanes);
       for (int o = 0; o < outputs; ++o)
         for (int k = 0; k < packs; ++k) sum[o][k] += weight[o] * x[k];
@@ -73,18 +73,18 @@ void correlate(const Real* in, const std::vector<Index>& offsets, const Real* w,
 // of which 3 cross cache lines.
 template <int outputs>
 void accumulate(const Real* d, Index d_step, const Real* x, const std::vector<Index>& offsets,
-                Index n, Pack* sums) {
+                Index n, Register* sums) {
   constexpr int width = std::max(1, std::min(9, gradient_accumulators / outputs));
   const Index taps = std::ssize(offsets);
   for (Index tap = 0; tap < taps; tap += width) {
     const Real* from[width];  // behind the last tap, the last once more
     for (Index t = 0; t < width; ++t) from[t] = x + offsets[std::min(tap + t, taps - 1)];
-    Pack sum[outputs][width] = {};
+    Register sum[outputs][width] = {};
     for (Index p = 0; p < n; p += lanes) {
-      Pack shifted[width];
+      Register shifted[width];
       for (int t = 0; t < width; ++t) shifted[t] = in_register(load(from[t] + p));
       for (int o = 0; o < outputs; ++o) {
-        const Pack row = in_register(load(d + o * d_step + p));
+        const Register row = in_register(load(d + o * d_step + p));
         for (int t = 0; t < width; ++t) sum[o][t] += row * shifted[t];
       }
     }
@@ -185,7 +185,7 @@ void DirectGradient::add(const ImagesView& d, const ImagesView& x, Real* lane_su
   for_each_block(g_.O, [&](Index first, auto outputs) {
     accumulate<outputs>(first_d + first * layout_.channel, layout_.channel,
                         in.data() + layout_.margin, offsets_, x.count * layout_.image,
-                        reinterpret_cast<Pack*>(lane_sums) + first * std::ssize(offsets_));
+                        reinterpret_cast<Register*>(lane_sums) + first * std::ssize(offsets_));
   });
   for (Index i = 0; dx && i < x.count; i += few_) {
     const Index images = std::min(few_, x.count - i);
@@ -206,7 +206,7 @@ void DirectGradient::add(const ImagesView& d, const ImagesView& x, Real* lane_su
 }
 
 void DirectGradient::total(const Real* lane_sums, Real* dw) const {
-  const Pack* const sums = reinterpret_cast<const Pack*>(lane_sums);
+  const Register* const sums = reinterpret_cast<const Register*>(lane_sums);
   for (Index i = 0; i < g_.O * std::ssize(offsets_); ++i) dw[i] = sum_of_lanes(sums[i]);
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "backflow/ops/conv_kernels.h"
+#include "backflow/ops/packs.h"
 
 // All functions of packs are inlined: how they would be passed without the registers does not
 // matter.
@@ -14,34 +15,37 @@ namespace planes {
 
 // ---- Whole vector registers ---------------------------------------------------------------------
 
-typedef Real Pack __attribute__((vector_size(64)));
-using Mask = decltype(Pack{} < Pack{});
-constexpr Index lanes = 64 / sizeof(Real);
-// How many packs the registers hold beside what is being loaded.
-#ifdef __AVX512F__
+constexpr Index lanes = lanes_of_register<Real>;
+using Register = Pack<Real, lanes>;
+using Mask = decltype(Register{} < Register{});
+// How many sums stay in the registers of the processor, beside what is being loaded: x86 has 16 of
+// them, and 32 since AVX-512.
+#if defined(__AVX512F__) || defined(__aarch64__)
 constexpr int most_outputs = 8, accumulators = 16, gradient_accumulators = 24;
 #else
-constexpr int most_outputs = 4, accumulators = 5, gradient_accumulators = 5;
+constexpr int most_outputs = 4, accumulators = 12, gradient_accumulators = 12;
 #endif
 constexpr int most_packs = 4;  // of an output, that correlate() computes at once
 
-inline Pack load(const Real* p) {
-  Pack pack;
+inline Register load(const Real* p) {
+  Register pack;
   std::memcpy(&pack, p, sizeof pack);
   return pack;
 }
 // Left to itself, g++ loads it anew for each product, which takes longer than the product where it
 // crosses a cache line.
-inline Pack in_register(Pack x) {
-#ifdef __AVX512F__
+inline Register in_register(Register x) {
+#if defined(__AVX512F__)
   asm("" : "+v"(x));
+#elif defined(__x86_64__)
+  asm("" : "+x"(x));
 #endif
   return x;
 }
 // Asks for what is to be read soon: images come from memory, in steps too short for the processor
 // to see where they lead.
 inline void prefetch(const Real* p) { __builtin_prefetch(p + 512); }
-inline void store(Real* p, const Pack& pack) { std::memcpy(p, &pack, sizeof pack); }
+inline void store(Real* p, const Register& pack) { std::memcpy(p, &pack, sizeof pack); }
 inline Mask first_lanes(Index count) {
   Mask mask{};
   for (Index i = 0; i < lanes; ++i) mask[i] = i < count ? -1 : 0;
@@ -124,12 +128,12 @@ struct Layout {
         store(to + j, load(from + j));
       }
       prefetch(from + whole);
-      store(to + whole, inside ? load(from + whole) : Pack{});
-      for (Index j = whole + lanes; j < pitch; j += lanes) store(to + j, Pack{});
+      store(to + whole, inside ? load(from + whole) : Register{});
+      for (Index j = whole + lanes; j < pitch; j += lanes) store(to + j, Register{});
     }
     for (Index r = readable; r < runs; ++r, from += run, to += pitch)
       std::fill_n(std::copy_n(from, run, to), pitch - run, Real(0));
-    for (; to < next; to += lanes) store(to, Pack{});
+    for (; to < next; to += lanes) store(to, Register{});
   }
 };
 

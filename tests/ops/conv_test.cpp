@@ -1,6 +1,9 @@
 // Convolutions of every shape that decides between the kernels, against the definition.
 #include "backflow/ops/conv.h"
 
+#include <chrono>
+
+#include "backflow/ops/conv_kernels.h"
 #include "backflow/ops/gradcheck.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/random.h"
@@ -149,6 +152,32 @@ TEST(Conv2d, SameBitsOnAnyThreads) {
                          conv2d_weight_gradient(g, x, c.w, c.options)};
     });
   });
+}
+
+template <class F>
+double least_seconds(const F& f) {
+  double least = 1e9;
+  for (int i = 0; i < 20; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    f();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    least = std::min(least, took.count());
+  }
+  return least;
+}
+
+// What they are for; their sums leave the registers when a pack is larger than a register is.
+TEST(Conv2d, DirectKernelsAreTheFasterOnesOfFewChannels) {
+  const WithThreads one(1);
+  const Conv2d options = Conv2d::padded(1);
+  const Tensor x = normal({50, 8, 14, 14}, 1), w = normal({8, 8, 3, 3}, 2), bias = normal({8}, 3);
+  const ConvGeometry g(x.shape(), w.shape(), options);
+  ASSERT_TRUE(g.direct());
+  const Tensor d = normal(g.output(), 4);
+  EXPECT_LT(least_seconds([&] { direct_conv(x, w, bias, g); }),
+            least_seconds([&] { unfolded_conv(x, w, bias.data(), g); }));
+  EXPECT_LT(least_seconds([&] { direct_weight_gradient(d, x, g); }),
+            least_seconds([&] { unfolded_weight_gradient(d, x, g); }));
 }
 
 TEST(Conv2d, SamePaddingKeepsTheSize) {
