@@ -221,7 +221,7 @@ TEST(PredictedScaling, WhatCannotBePredictedIsRefused) {
   StepCosts costs = linear_costs(100);
   EXPECT_THROW(predict_step(costs, perfect, 0, 1), Error);
   EXPECT_THROW(predict_step(costs, perfect, 4, 2), Error);
-  EXPECT_THROW(predict_step(costs, perfect, 2, 3), Error);
+  EXPECT_THROW(predict_step(linear_costs(3), perfect, 2, 3), Error);
   costs.shard_ms.erase(13);
   EXPECT_THROW(predict_step(costs, perfect, 2, 8), Error);
   EXPECT_NO_THROW(predict_step(costs, perfect, 2, 4));
