@@ -177,5 +177,21 @@ TEST(SnfScaling, OneNetworkAndGivenShardsAreHeldAgainstAMeasuredStep) {
   EXPECT_TRUE(result["png"].is_null());
 }
 
+TEST(SnfScaling, ANetworkLacksNothingWhenOnlyOneOfItsNumbersIsGiven) {
+  const Snf snf;
+  const auto networks_of = [&](const std::string& numbers) {
+    const Finished run = snf(scaling + "--set shards=4 --max-ranks 1 --json " + numbers);
+    expect_success(run);
+    std::vector<std::pair<double, double>> networks;
+    const Json result = Json::parse(run.out);
+    for (const Json& one : result["predictions"])
+      networks.emplace_back(one["gbits"], one["latency_us"]);
+    return networks;
+  };
+  using Networks = std::vector<std::pair<double, double>>;
+  EXPECT_EQ(networks_of("--bandwidth 40"), (Networks{{40, 20}}));
+  EXPECT_EQ(networks_of("--latency 0"), (Networks{{1, 0}, {10, 0}, {100, 0}}));
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
