@@ -18,8 +18,8 @@
 //   latency   2 log2(R) messages, each of which waits for the one before
 //
 // It is a best case: every rank has a link of its own, with the whole bandwidth in each direction
-// at once, and no rank waits for one that is late. Reading images, validation and checkpoints are
-// left out.
+// at once, and no rank waits for one that is late. Left out is what takes little of a step, copying
+// gradients to and from messages, and what is no part of it: images, validation, checkpoints.
 #pragma once
 
 #include <map>
