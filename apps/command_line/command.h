@@ -64,11 +64,11 @@ class Command {
     option->type_name("FILE")->required(when_left_out.empty());
   }
 
-  template <class Number>
-  void number(const char* flag, const char* type, Number& value, Number least, Number most,
+  template <class Number, class Target>
+  void number(const char* flag, const char* type, Target& value, Number least, Number most,
               const char* help, const std::string& when_left_out) {
     text(flag, type, help, when_left_out, [&value, flag, least, most](const std::string& text) {
-      value = parse_number(flag, text, least, most);
+      value = parse_number<Number>(flag, text, least, most);
     });
   }
 
@@ -105,17 +105,23 @@ class Command {
     app_->add_flag(name, value, with_default(help, "off"))->disable_flag_override();
   }
 
-  // KEY=VALUE, several in one word separated by commas, and repeated.
-  void assignments(std::vector<std::pair<std::string, std::string>>& all, const char* help) {
+  // May be repeated.
+  void each(const char* flag, const char* type, const char* help,
+            const std::function<void(const std::string&)>& take) {
     app_->add_option_function<std::vector<std::string>>(
-            "--set",
-            [&all](const std::vector<std::string>& words) {
-              for (const std::string& word : words) assign(all, word);
+            flag,
+            [take](const std::vector<std::string>& words) {
+              for (const std::string& word : words) take(word);
             },
             help)
-        ->type_name("KEY=VALUE")
+        ->type_name(type)
         ->type_size(1)
         ->allow_extra_args(false);
+  }
+
+  // KEY=VALUE, several in one word separated by commas, and repeated.
+  void assignments(std::vector<std::pair<std::string, std::string>>& all, const char* help) {
+    each("--set", "KEY=VALUE", help, [&all](const std::string& word) { assign(all, word); });
   }
 
   void threads() {

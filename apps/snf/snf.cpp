@@ -8,6 +8,8 @@
 #include <new>
 
 #include "backflow/apps/bench/bench.h"
+#include "backflow/apps/bench/scaling.h"
+#include "backflow/apps/bench/scaling_figure.h"
 #include "backflow/apps/bench/timescaling_figure.h"
 #include "backflow/apps/command_line/answers.h"
 #include "backflow/apps/command_line/command.h"
@@ -219,6 +221,30 @@ void add_timescaling(CLI::App& app, TimescalingOptions& options) {
   timescaling.flag("--json", options.json, "print one JSON object");
 }
 
+void add_scaling(CLI::App& app, ScalingOptions& options) {
+  Command scaling(app, "scaling",
+                  "Predict the speed-up of training on many machines from a step's costs here");
+  scaling.experiment(options.experiment);
+  scaling.path("--out", "DIR", options.out, "directory of the CSV and the PNG",
+               "runs/scaling/EXPERIMENT");
+  scaling.threads();
+  scaling.number<Index>("--batch-size", "N", options.batch_size, 1, many, "images per step",
+                        default_of("batch_size"));
+  scaling.assignments(options.assignments,
+                      "fields of the configuration, as for 'snf train'; shards=S: that S alone");
+  scaling.number<double>("--bandwidth", "GBIT", options.gbits, 1e-6, 1e6,
+                         "of one network, in Gbit/s, in place of three", "1, 10 and 100");
+  scaling.number<double>("--latency", "MICROSECONDS", options.latency_us, 0, 1e9, "of a message",
+                         "50, 20 and 2, or 20 with --bandwidth");
+  scaling.number<Index>("--max-ranks", "N", options.max_ranks, 1, most_shards,
+                        "no more ranks than these", std::to_string(options.max_ranks));
+  scaling.each("--measured", "RANKS=MILLISECONDS", "a step as timed on so many ranks; repeatable",
+               [&options](const std::string& text) {
+                 options.measured.push_back(parse_measured_step(text));
+               });
+  scaling.flag("--json", options.json, "print one JSON object");
+}
+
 std::string version() {
   return std::string("snf " SNF_VERSION ", ") +
          (sizeof(Real) == sizeof(double) ? "double" : "float") + ", built for " +
@@ -255,6 +281,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
   FiltersCommand filters_command;
   BenchOptions bench_options;
   TimescalingOptions timescaling_options;
+  ScalingOptions scaling_options;
   CLI::App* list = app.add_subcommand("list", "Show the experiments");
   add_train(app, train_options);
   add_evaluate(app, evaluate_options);
@@ -263,6 +290,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
   add_filters(app, filters_command);
   add_bench(app, bench_options);
   add_timescaling(app, timescaling_options);
+  add_scaling(app, scaling_options);
   app.set_version_flag("--version", version(), "Show the version, and what it is built for");
   try {
     app.parse(argc, argv);
@@ -289,6 +317,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
   if (app.got_subcommand("filters")) draw_filters(filters_command);
   if (app.got_subcommand("bench")) bench_experiment(bench_options);
   if (app.got_subcommand("timescaling")) draw_timescaling(timescaling_options);
+  if (app.got_subcommand("scaling")) draw_scaling(scaling_options);
   return 0;
 }
 

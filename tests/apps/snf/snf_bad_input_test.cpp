@@ -91,6 +91,7 @@ TEST(BadCommandLine, BadValuesAreNamedWithWhatIsExpected) {
   const std::string evaluate = "evaluate selfnorm_fc_mnist --checkpoint x ";
   const std::string sample = "sample selfnorm_fc_mnist --checkpoint x --out y ";
   const std::string bench = "bench selfnorm_fc_mnist ";
+  const std::string scaling = "scaling selfnorm_cnn_mnist ";
   expect_all_refused(
       Snf(),
       {{train + "--epochs 0", {"[epochs] expected 1 to", "got 0"}},
@@ -134,6 +135,25 @@ TEST(BadCommandLine, BadValuesAreNamedWithWhatIsExpected) {
        {"timescaling --max-dim all", {"[--max-dim] expected a whole number", "got 'all'"}},
        {"timescaling --batch-size 0", {"[--batch-size] expected a whole number from 1"}},
        {"timescaling --out data/mnist/train-images-idx3-ubyte",
+        {"[data/mnist/train-images-idx3-ubyte] cannot make the directory", "--out"}},
+       {"scaling exact_mnist", {"'exact_mnist'", "did you mean 'exact_fc_mnist'?"}},
+       {scaling + "--bandwidth 0", {"[--bandwidth] expected a number from 1e-06 to", "got '0'"}},
+       {scaling + "--latency -1", {"[--latency] expected a number from 0 to", "got '-1'"}},
+       {scaling + "--max-ranks 0", {"[--max-ranks] expected a whole number from 1 to 4096"}},
+       {scaling + "--batch-size 0", {"[--batch-size] expected a whole number from 1"}},
+       {scaling + "--set shards=3",
+        {"[shards] expected a power of two", "got 3", "--set shards=S"}},
+       {scaling + "--batch-size 4 --set shards=8", {"[shards] expected", "got 8"}},
+       {scaling + "--measured 2", {"[--measured] expected RANKS=MILLISECONDS", "got '2'"}},
+       {scaling + "--measured 2=fast", {"such as 2=41.5, got '2=fast'"}},
+       {scaling + "--measured 2=0", {"[--measured] expected RANKS=MILLISECONDS", "got '2=0'"}},
+       {scaling + "--measured x=2", {"[--measured] expected RANKS=MILLISECONDS", "got 'x=2'"}},
+       {scaling + "--measured 3=2",
+        {"[--measured] expected a number of ranks that is predicted",
+         "a power of two from 1 to 1024, got 3"}},
+       {scaling + "--measured 8=2 --set shards=4", {"a power of two from 1 to 4, got 8"}},
+       {scaling + "--measured 2=2 --measured 2=3", {"[--measured] expected one time for 2 ranks"}},
+       {scaling + "--out data/mnist/train-images-idx3-ubyte",
         {"[data/mnist/train-images-idx3-ubyte] cannot make the directory", "--out"}}});
 }
 

@@ -73,7 +73,7 @@ TEST(SnfList, IsAligned) {
 TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
   const Snf snf;
   const std::vector<std::pair<std::string, Words>> helps = {
-      {"", {"list", "train", "evaluate", "sample", "bench", "timescaling"}},
+      {"", {"list", "train", "evaluate", "sample", "bench", "timescaling", "scaling"}},
       {"list ", {"Show the experiments"}},
       {"train ",
        {"EXPERIMENT REQUIRED",
@@ -112,7 +112,13 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
       {"bench ", {"--steps N", "[default: 50]", "--batch-size N", "--threads N", "--json"}},
       {"timescaling ",
        {"--out DIR", "[default: runs/timescaling]", "--max-dim N", "[default: 4064]",
-        "--batch-size N", "[default: 128]", "--threads N", "--json"}}};
+        "--batch-size N", "[default: 128]", "--threads N", "--json"}},
+      {"scaling ",
+       {"EXPERIMENT REQUIRED", "--out DIR", "[default: runs/scaling/EXPERIMENT]", "--batch-size N",
+        "[default: the experiment's, 100 or 64]", "--set KEY=VALUE", "shards=S", "--bandwidth GBIT",
+        "[default: 1, 10 and 100]", "--latency MICROSECONDS",
+        "[default: 50, 20 and 2, or 20 with --bandwidth]", "--max-ranks N", "[default: 1024]",
+        "--measured RANKS=MILLISECONDS", "--threads N", "--json"}}};
   for (const auto& [command, words] : helps) {
     const Finished help = snf(command + "--help");
     expect_success(help);
