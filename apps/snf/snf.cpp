@@ -191,6 +191,14 @@ void add_filters(CLI::App& app, FiltersCommand& command) {
   filters.path("--out", "DIR", command.out, "where a PNG per layer goes", "");
 }
 
+void add_export(CLI::App& app, ExportCommand& command) {
+  Command weights(app, "export",
+                  "Write a checkpoint's weights alone, without the optimizer's state");
+  weights.experiment(command.experiment);
+  weights.path("--checkpoint", "FILE", command.checkpoint, "one that 'snf train' wrote", "");
+  weights.path("--out", "FILE", command.out, "the safetensors file", "");
+}
+
 void add_bench(CLI::App& app, BenchOptions& options) {
   Command bench(app, "bench", "Time the training step beside the least time it could take here");
   bench.experiment(options.experiment);
@@ -238,6 +246,7 @@ int run(int argc, char** argv) try {
   SampleCommand sample_command;
   ReconstructCommand reconstruct_command;
   FiltersCommand filters_command;
+  ExportCommand export_command;
   BenchOptions bench_options;
   TimescalingOptions timescaling_options;
   CLI::App* list = app.add_subcommand("list", "Show the experiments");
@@ -246,6 +255,7 @@ int run(int argc, char** argv) try {
   add_sample(app, sample_command);
   add_reconstruct(app, reconstruct_command);
   add_filters(app, filters_command);
+  add_export(app, export_command);
   add_bench(app, bench_options);
   add_timescaling(app, timescaling_options);
   app.set_version_flag("--version", version(), "Show the version, and what it is built for");
@@ -268,6 +278,7 @@ int run(int argc, char** argv) try {
   if (app.got_subcommand("sample")) sample_checkpoint(sample_command);
   if (app.got_subcommand("reconstruct")) reconstruct_images(reconstruct_command);
   if (app.got_subcommand("filters")) draw_filters(filters_command);
+  if (app.got_subcommand("export")) export_weights(export_command);
   if (app.got_subcommand("bench")) bench_experiment(bench_options);
   if (app.got_subcommand("timescaling")) draw_timescaling(timescaling_options);
   return 0;

@@ -73,7 +73,7 @@ TEST(SnfList, IsAligned) {
 TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
   const Snf snf;
   const std::vector<std::pair<std::string, Words>> helps = {
-      {"", {"list", "train", "evaluate", "sample", "bench", "timescaling"}},
+      {"", {"list", "train", "evaluate", "sample", "export", "bench", "timescaling"}},
       {"list ", {"Show the experiments"}},
       {"train ",
        {"EXPERIMENT REQUIRED",
@@ -109,6 +109,7 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
         "[default: 64, or 8 of each label]", "--inverse INVERSE",
         "[default: learned, where there is one]", "--temperature T", "[default: 1]", "--seed N",
         "[default: 0]", "--plain"}},
+      {"export ", {"--checkpoint FILE REQUIRED", "--out FILE REQUIRED"}},
       {"bench ", {"--steps N", "[default: 50]", "--batch-size N", "--threads N", "--json"}},
       {"timescaling ",
        {"--out DIR", "[default: runs/timescaling]", "--max-dim N", "[default: 4064]",
