@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <new>
 
 #include "backflow/apps/bench/bench.h"
@@ -25,6 +26,7 @@
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/snf/commands.h"
+#include "backflow/apps/snf/pretrained.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/engine/parallel.h"
 #include "backflow/ops/instructions.h"
@@ -121,9 +123,29 @@ void add_train(CLI::App& app, TrainOptions& options) {
   train->footer(keys_of_set() + names_of_all_tables());
 }
 
+// One of --checkpoint and --pretrained, which is then a checkpoint like any other.
+void choose_checkpoint(CheckpointOptions& options, bool pretrained, const std::string& command) {
+  const bool given = !options.checkpoint.empty();
+  if (pretrained && given)
+    fail("--pretrained", "found --checkpoint ", options.checkpoint.string(),
+         " beside it, expected one of the two; leave one of them out");
+  if (!pretrained && !given)
+    fail("--checkpoint", "found no model, expected --checkpoint FILE or --pretrained; see 'snf ",
+         command, " --help'");
+  find_experiment(options.experiment);  // or else its name is what is wrong
+  if (pretrained) options.checkpoint = find_pretrained(options.experiment, SNF_PRETRAINED);
+}
+
 void add_checkpoint(Command& command, CheckpointOptions& options) {
   command.experiment(options.experiment);
-  command.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'", "");
+  command.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'",
+               "none, with --pretrained");
+  const auto pretrained = std::make_shared<bool>(false);
+  command.flag("--pretrained", *pretrained,
+               "instead, the model that comes with snf, trained for long");
+  command->callback([&options, pretrained, name = command->get_name()] {
+    choose_checkpoint(options, *pretrained, name);
+  });
   command.assignments(options.assignments,
                       "for the authors': how its model differs, as for 'snf train'");
 }
