@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backflow/apps/files/text.h"
 #include "backflow/apps/model/datasets.h"
 #include "backflow/apps/model/ignored_names.h"
 #include "backflow/apps/model/optimizers.h"
@@ -57,6 +58,40 @@ void save_checkpoint(const std::filesystem::path& path, const Config& config, co
                  {"height", std::to_string(model.image().height)},
                  {"width", std::to_string(model.image().width)}},
                 model.density(), optimizer, position);
+}
+
+// Whether the weights are those at the end of the best epoch, whether or not that counts as
+// finished yet: a checkpoint that is saved as the best one is from just before.
+static bool is_of_best_epoch(const Position& at) {
+  if (at.best_epoch == 0) return false;
+  return at.best_epoch == at.epoch + 1 || (at.best_epoch == at.epoch && at.batch == 0);
+}
+
+// How far the weights were trained and, where it was measured on them, their test NLL.
+static std::map<std::string, std::string> progress_of(const Checkpoint& checkpoint) {
+  const std::map<std::string, std::string>& metadata = checkpoint.file.metadata();
+  std::map<std::string, std::string> progress;
+  if (metadata.contains("best_epoch")) {
+    const Position at = position_of(checkpoint);
+    if (!is_of_best_epoch(at)) return {{"epoch", std::to_string(at.epoch)}};
+    return {{"epoch", std::to_string(at.best_epoch)}, {"test_nll", text("%.2f", at.best_test_nll)}};
+  }
+  for (const char* key : {"epoch", "test_nll"})  // it has been exported before
+    if (const auto found = metadata.find(key); found != metadata.end()) progress.insert(*found);
+  return progress;
+}
+
+void save_weights(const std::filesystem::path& path, const Checkpoint& checkpoint,
+                  const Config& config, const Model& model) {
+  TensorFile file;
+  add_tensors(file, path.string(), model.density());
+  file.metadata = progress_of(checkpoint);
+  file.metadata["seed"] = std::to_string(config.seed);
+  const std::map<std::string, std::string>& metadata = checkpoint.file.metadata();
+  for (const char* key : {"experiment", "config", "channels", "height", "width", "blas_kernel"})
+    if (const auto found = metadata.find(key); found != metadata.end())
+      file.metadata.insert(*found);
+  save_safetensors(path, file, Checksums::crc32);
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -28,4 +28,10 @@ void restore(const Model& model, const Checkpoint& checkpoint);
 void save_checkpoint(const std::filesystem::path& path, const Config& config, const Model& model,
                      Optimizer& optimizer, const Position& position);
 
+// What is left of a checkpoint of ours, which `model` was restored from, without all that only a
+// training needs: parameters and buffers, and what they are of. The metadata keep the finished
+// epochs and, where the weights are those of the best epoch, its test NLL.
+void save_weights(const std::filesystem::path& path, const Checkpoint& checkpoint,
+                  const Config& config, const Model& model);
+
 }  // namespace backflow::inline BACKFLOW_PRECISION

@@ -27,7 +27,9 @@ struct CurvePoint {
   std::optional<double> test_nll;
 };
 
-// Draws both NLLs against the time; what is not finite is left out. False, with no picture
+// Draws both NLLs against the time; what is not finite is left out. In a long run the first epochs
+// would leave the rest a flat line at the bottom: the picture then ends where the NLL was after ten
+// epochs, or after 3% of a longer run, and says how many points lie above. False, with no picture
 // written, when there is nothing to draw or gnuplot is missing or fails: a picture is a
 // convenience. Throws an Error when it cannot be written.
 bool plot_curve(const std::vector<CurvePoint>& points, const std::filesystem::path& png,

@@ -251,6 +251,17 @@ void draw_filters(const FiltersCommand& command) {
   std::printf("red is positive, blue negative, white 0; the bar below each panel is its scale\n");
 }
 
+void export_weights(const ExportCommand& command) {
+  const Checkpoint checkpoint = load_checkpoint(command.checkpoint, command.experiment);
+  if (!checkpoint.ours())
+    fail(checkpoint.name, "found a state_dict from elsewhere, expected a checkpoint that ",
+         "'snf train' wrote; other commands take it as it is");
+  const Loaded loaded = load_model(command);
+  save_weights(command.out, checkpoint, loaded.config, loaded.model);
+  std::printf("%s: the weights of %s, %lld numbers\n", command.out.c_str(),
+              command.experiment.c_str(), number(loaded.model.parameter_count()));
+}
+
 // ---- Speed ------------------------------------------------------------------------------------
 
 static Json as_json(const Profile& profile, Index steps) {

@@ -54,6 +54,12 @@ struct FiltersCommand : CheckpointOptions {
 };
 void draw_filters(const FiltersCommand& command);
 
+// The weights of a checkpoint, in a file that every command takes but for 'snf train --resume'.
+struct ExportCommand : CheckpointOptions {
+  std::filesystem::path out;
+};
+void export_weights(const ExportCommand& command);
+
 struct BenchOptions {
   std::string experiment;
   std::vector<std::pair<std::string, std::string>> assignments;

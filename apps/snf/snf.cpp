@@ -5,6 +5,7 @@
 #include <csignal>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <new>
 
 #include "backflow/apps/bench/bench.h"
@@ -27,6 +28,7 @@
 #include "backflow/apps/model/optimizers.h"
 #include "backflow/apps/model/schedules.h"
 #include "backflow/apps/snf/commands.h"
+#include "backflow/apps/snf/pretrained.h"
 #include "backflow/apps/snf/train.h"
 #include "backflow/apps/train/mpi.h"
 #include "backflow/engine/parallel.h"
@@ -124,9 +126,29 @@ void add_train(CLI::App& app, TrainOptions& options) {
   train->footer(keys_of_set() + names_of_all_tables());
 }
 
+// One of --checkpoint and --pretrained, which is then a checkpoint like any other.
+void choose_checkpoint(CheckpointOptions& options, bool pretrained, const std::string& command) {
+  const bool given = !options.checkpoint.empty();
+  if (pretrained && given)
+    fail("--pretrained", "found --checkpoint ", options.checkpoint.string(),
+         " beside it, expected one of the two; leave one of them out");
+  if (!pretrained && !given)
+    fail("--checkpoint", "found no model, expected --checkpoint FILE or --pretrained; see 'snf ",
+         command, " --help'");
+  find_experiment(options.experiment);  // or else its name is what is wrong
+  if (pretrained) options.checkpoint = find_pretrained(options.experiment, SNF_PRETRAINED);
+}
+
 void add_checkpoint(Command& command, CheckpointOptions& options) {
   command.experiment(options.experiment);
-  command.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'", "");
+  command.path("--checkpoint", "FILE", options.checkpoint, "safetensors: ours or the authors'",
+               "none, with --pretrained");
+  const auto pretrained = std::make_shared<bool>(false);
+  command.flag("--pretrained", *pretrained,
+               "instead, the model that comes with snf, trained for long");
+  command->callback([&options, pretrained, name = command->get_name()] {
+    choose_checkpoint(options, *pretrained, name);
+  });
   command.assignments(options.assignments,
                       "for the authors': how its model differs, as for 'snf train'");
 }
@@ -192,6 +214,14 @@ void add_filters(CLI::App& app, FiltersCommand& command) {
   Command filters(app, "filters", "Draw the kernels of self-normalizing convolutions");
   add_checkpoint(filters, command);
   filters.path("--out", "DIR", command.out, "where a PNG per layer goes", "");
+}
+
+void add_export(CLI::App& app, ExportCommand& command) {
+  Command weights(app, "export",
+                  "Write a checkpoint's weights alone, without the optimizer's state");
+  weights.experiment(command.experiment);
+  weights.path("--checkpoint", "FILE", command.checkpoint, "one that 'snf train' wrote", "");
+  weights.path("--out", "FILE", command.out, "the safetensors file", "");
 }
 
 void add_bench(CLI::App& app, BenchOptions& options) {
@@ -279,6 +309,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
   SampleCommand sample_command;
   ReconstructCommand reconstruct_command;
   FiltersCommand filters_command;
+  ExportCommand export_command;
   BenchOptions bench_options;
   TimescalingOptions timescaling_options;
   ScalingOptions scaling_options;
@@ -288,6 +319,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
   add_sample(app, sample_command);
   add_reconstruct(app, reconstruct_command);
   add_filters(app, filters_command);
+  add_export(app, export_command);
   add_bench(app, bench_options);
   add_timescaling(app, timescaling_options);
   add_scaling(app, scaling_options);
@@ -315,6 +347,7 @@ int run_command(int argc, char** argv, Ranks& ranks) {
   if (app.got_subcommand("sample")) sample_checkpoint(sample_command);
   if (app.got_subcommand("reconstruct")) reconstruct_images(reconstruct_command);
   if (app.got_subcommand("filters")) draw_filters(filters_command);
+  if (app.got_subcommand("export")) export_weights(export_command);
   if (app.got_subcommand("bench")) bench_experiment(bench_options);
   if (app.got_subcommand("timescaling")) draw_timescaling(timescaling_options);
   if (app.got_subcommand("scaling")) draw_scaling(scaling_options);

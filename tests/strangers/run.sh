@@ -151,6 +151,16 @@ by_meson_and_by_level() {
   done
 }
 
+# The models that come with snf are found in its prefix, and where that is moved to.
+by_pretrained_models() {
+  cd "$temporary"
+  cp -r "$root" moved
+  for program in "$root/bin/snf" moved/bin/snf; do
+    expect "a pretrained model" "one.png: 1 samples by the learned inverse, temperature 1" \
+      "$("$program" sample selfnorm_cnn_mnist --pretrained --count 1 --plain --out one.png | head -n 1)"
+  done
+}
+
 install_build_tools
 need clang cmake make
 known='1.35730, gradient 0.36788 0.00000 -0.14936'
@@ -164,4 +174,5 @@ headers
 (by_cmake)
 (both_precisions)
 (by_meson_and_by_level)
+(by_pretrained_models)
 echo "all strangers are served"

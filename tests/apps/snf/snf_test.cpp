@@ -73,7 +73,7 @@ TEST(SnfList, IsAligned) {
 TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
   const Snf snf;
   const std::vector<std::pair<std::string, Words>> helps = {
-      {"", {"list", "train", "evaluate", "sample", "bench", "timescaling", "scaling"}},
+      {"", {"list", "train", "evaluate", "sample", "export", "bench", "timescaling", "scaling"}},
       {"list ", {"Show the experiments"}},
       {"train ",
        {"EXPERIMENT REQUIRED",
@@ -102,13 +102,15 @@ TEST(SnfHelp, ShowsEveryCommandOptionAndDefault) {
         "--set activation=NAME:",
         "smooth_leaky_relu     alpha x"}},
       {"evaluate ",
-       {"--checkpoint FILE REQUIRED", "--split SPLIT", "[default: test]", "--limit N",
-        "[default: all]", "--noise NOISE", "[default: uniform]", "--json", "[default: off]"}},
+       {"--checkpoint FILE", "[default: none, with --pretrained]", "--pretrained", "--split SPLIT",
+        "[default: test]", "--limit N", "[default: all]", "--noise NOISE", "[default: uniform]",
+        "--json", "[default: off]"}},
       {"sample ",
-       {"--checkpoint FILE REQUIRED", "--out FILE REQUIRED", "--count N",
+       {"--checkpoint FILE", "--pretrained", "--out FILE REQUIRED", "--count N",
         "[default: 64, or 8 of each label]", "--inverse INVERSE",
         "[default: learned, where there is one]", "--temperature T", "[default: 1]", "--seed N",
         "[default: 0]", "--plain"}},
+      {"export ", {"--checkpoint FILE REQUIRED", "--out FILE REQUIRED"}},
       {"bench ", {"--steps N", "[default: 50]", "--batch-size N", "--threads N", "--json"}},
       {"timescaling ",
        {"--out DIR", "[default: runs/timescaling]", "--max-dim N", "[default: 4064]",
