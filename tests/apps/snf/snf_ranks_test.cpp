@@ -19,8 +19,19 @@ class MpiRanks : public testing::Test {
   Finished on_ranks(int ranks, const std::string& arguments, const Conditions& conditions = {}) {
     Words words = split(arguments);
     const std::string count = std::to_string(ranks);
-    const Words start = {mpirun, "--allow-run-as-root", "--oversubscribe", "-n",
-                         count,  snf.program()};
+    // The agent would log in to other machines; mpirun looks for one in any case. It also puts its
+    // own directory into PATH, where gnuplot is, which takes longer than all the rest.
+    const Words start = {mpirun,
+                         "--allow-run-as-root",
+                         "--oversubscribe",
+                         "--mca",
+                         "plm_rsh_agent",
+                         "/bin/true",
+                         "-n",
+                         count,
+                         "/usr/bin/env",
+                         "PATH=" + conditions.path,
+                         snf.program()};
     words.insert(words.begin(), start.begin(), start.end());
     return snf.run(words, conditions);
   }
@@ -77,20 +88,17 @@ TEST_F(MpiRanks, OnlyTheFirstWritesAndSpeaks) {
   EXPECT_FALSE(fs::exists(snf / "run/lock"));
 }
 
-TEST_F(MpiRanks, OneThatIsKilledEndsTheRunWhichGoesOnWithAnyNumber) {
-  expect_success(snf("train " + cnn + "--out whole --epochs 40"));
-  for (const int then : {1, 2, 4}) {
-    Conditions conditions;
-    conditions.signal = SIGCONT;  // to mpirun, which does not mind
-    conditions.when = [&](const std::string&) {
-      const std::vector<pid_t> ranks = ranks_at_work();
-      return has_best() && ranks.size() == 2 && kill(ranks[then % 2], SIGKILL) == 0;
-    };
-    EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 40", conditions).code, 0);
-    expect_success(on_ranks(then, "train selfnorm_cnn_mnist --out run --resume --quiet"));
-    EXPECT_TRUE(checkpoint("run") == checkpoint("whole")) << then << " ranks";
-    fs::remove_all(snf / "run");
-  }
+TEST_F(MpiRanks, OneThatIsKilledEndsTheRunWhichGoesOnWithAnotherNumber) {
+  expect_success(snf("train " + cnn + "--out whole --epochs 15"));
+  Conditions conditions;
+  conditions.signal = SIGCONT;  // to mpirun, which does not mind
+  conditions.when = [&](const std::string&) {
+    const std::vector<pid_t> ranks = ranks_at_work();
+    return has_best() && ranks.size() == 2 && kill(ranks[1], SIGKILL) == 0;
+  };
+  EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 15", conditions).code, 0);
+  expect_success(on_ranks(4, "train selfnorm_cnn_mnist --out run --resume --quiet"));
+  EXPECT_TRUE(checkpoint("run") == checkpoint("whole"));
 }
 
 TEST_F(MpiRanks, ThatCannotTrainTogetherAreToldInALine) {
@@ -105,17 +113,16 @@ TEST_F(MpiRanks, ThatCannotTrainTogetherAreToldInALine) {
   };
   refuse(3, "train " + cnn, {"snf: [ranks] 3 ranks", "a power of two"});
   refuse(2, "train selfnorm_cnn_mnist", {"snf: [shards] 2 ranks cannot share 1 shard"});
-  refuse(2, "train nothing", {"snf: [experiment] there is no 'nothing'"});
   refuse(2, "train selfnorm_cnn_mnist --nothing", {"snf: ", "--nothing"});
   refuse(2, "evaluate selfnorm_cnn_mnist --checkpoint x", {"snf: [mpirun]", "without mpirun"});
 }
 
 TEST_F(MpiRanks, ASignalStopsAllAfterTheSameStepAndSavesOnce) {
-  expect_success(snf("train " + cnn + "--out whole --epochs 40"));
+  expect_success(snf("train " + cnn + "--out whole --epochs 15"));
   Conditions stopped;
   stopped.signal = SIGTERM;
   stopped.when = [&](const std::string&) { return has_best(); };
-  const Finished first = on_ranks(4, "train " + cnn + "--out run --epochs 40", stopped);
+  const Finished first = on_ranks(4, "train " + cnn + "--out run --epochs 15", stopped);
   EXPECT_NE(first.code, 0);
   const std::string saved = "and saved; go on with:\n  mpirun -n 4 ";
   EXPECT_NE(first.err.find(saved), std::string::npos) << first.err;

@@ -95,10 +95,10 @@ TEST(SavedConfig, MissingOrDamagedIsNamed) {
 
 TEST(SavedConfig, TheDataAreFoundFromAnotherDirectory) {
   const Scratch scratch;
-  fs::create_directories(scratch / "there/data");
-  EXPECT_EQ(data_of({"data", scratch / "there"}), scratch / "there/data");
-  EXPECT_EQ(data_of({scratch / "there/data", "/"}), scratch / "there/data");
-  EXPECT_EQ(data_of({"data", scratch / "elsewhere"}), std::nullopt);
+  fs::create_directories(scratch / "there/some_images");
+  EXPECT_EQ(data_of({"some_images", scratch / "there"}), scratch / "there/some_images");
+  EXPECT_EQ(data_of({scratch / "there/some_images", "/"}), scratch / "there/some_images");
+  EXPECT_EQ(data_of({"some_images", scratch / "elsewhere"}), std::nullopt);
   EXPECT_EQ(data_of({"", scratch / "there"}), std::nullopt);
 }
 
