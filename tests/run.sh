@@ -25,7 +25,8 @@ while (($#)); do
     --thread-sanitizer) precisions=(f64) suites=(core app) variant=_raced ;;
     --compiler)
       [[ -n ${2-} ]] || die "found no name after --compiler, expected a compiler such as clang++"
-      precisions=(f64) suites=(core) compiler=$2 build=build_$(basename "$2") options+=(--werror)
+      precisions=(f64) suites=(core) compiler=$2 build=build_$(basename "$2")
+      options+=(--werror -Doptimization=1)  # quicker to build, and all is compiled all the same
       shift ;;
     --werror) options+=(--werror) ;;
     *) die "found the arguments \"$arguments\", expected --filter 'PATTERN', --sanitize [f32]," \
