@@ -19,7 +19,6 @@ readonly training="train selfnorm_cnn_mnist --data $data --batch-size 32 --limit
 need iproute2 openmpi-bin
 
 work=$(mktemp -d)
-export work  # for the agent below
 address() { echo "10.77.0.$1"; }
 put_away() {
   for host in 1 2; do
@@ -40,7 +39,7 @@ for host in 1 2; do
   ip netns exec "backflow$host" tc qdisc add dev "cable$host" root handle 1: \
     tbf rate "$rate" burst 256kb latency 50ms
   ip netns exec "backflow$host" tc qdisc add dev "cable$host" parent 1: \
-    netem delay "$delay" 2>/dev/null || say "no delay on host $host: this kernel has no netem"
+    netem delay "$delay" 2>"$work/why" || say "no delay on host $host: $(cat "$work/why")"
 done
 
 # In the place of ssh: mpirun calls it with a host and a command.
@@ -75,7 +74,10 @@ say "host 2 is cut off in mid-run"
 status=0
 on_two_hosts $training --out "$work/cut" --save-every 0.001 2>"$work/complaints" &
 mpirun=$!
-until [[ -e $work/cut/checkpoints/best.safetensors ]]; do sleep 0.05; done
+until [[ -e $work/cut/checkpoints/best.safetensors ]]; do
+  kill -0 $mpirun 2>/dev/null || die "$(cat "$work/complaints")"
+  sleep 0.05
+done
 ip -n backflow2 link set cable2 down
 start=$SECONDS
 wait $mpirun || status=$?

@@ -1,5 +1,7 @@
 #include "backflow/apps/snf/train.h"
 
+#include <zlib.h>
+
 #include <chrono>
 #include <cstdio>
 #include <numeric>
@@ -35,7 +37,8 @@ ImageShape shape_of(const ImageSet& images) {
 
 class ImageTraining : public Task {
  public:
-  ImageTraining(const TrainOptions& options, const RunDirectory& run, Ranks& ranks);
+  // `found` is where the rank finds what an earlier process left of the run.
+  ImageTraining(const TrainOptions& options, const RunDirectory& found, Ranks& ranks);
   int run();
 
   StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) override;
@@ -44,6 +47,7 @@ class ImageTraining : public Task {
     return config_.lr * schedule_.factor(config_, step, steps_per_epoch());
   }
   double validation_nll() const override {
+    check_same_model();
     return evaluate(model_, images_.validation, Split::validation, Noise::uniform, 0, ranks_).nll;
   }
   double test_nll() const override {
@@ -67,6 +71,7 @@ class ImageTraining : public Task {
 
  private:
   void check_same() const;
+  void check_same_model() const;
   TrainingStart start();
   Index steps_per_epoch() const;
   LogColumns columns() const {
@@ -81,7 +86,7 @@ class ImageTraining : public Task {
   const TrainOptions& options_;
   Ranks& ranks_;
   const Experiment& experiment_;
-  const RunDirectory& run_;
+  const RunDirectory run_;
   std::optional<RunLock> lock_;
   const std::optional<Checkpoint> checkpoint_;  // that we go on from
   const Config config_;
@@ -96,15 +101,15 @@ class ImageTraining : public Task {
   mutable std::optional<double> standard_error_of_best_;
 };
 
-ImageTraining::ImageTraining(const TrainOptions& options, const RunDirectory& run, Ranks& ranks)
+ImageTraining::ImageTraining(const TrainOptions& options, const RunDirectory& found, Ranks& ranks)
     : options_(options),
       ranks_(ranks),
       experiment_(find_experiment(options.experiment)),
-      run_(run),
-      lock_(RunLock::of_existing(run_)),
-      checkpoint_(find_checkpoint(run_, options.resume, options.experiment)),
-      config_(find_config(options, checkpoint_, run_)),
-      data_(find_data(options, run_, config_)),
+      run_{options.out},
+      lock_(RunLock::of_existing(found)),
+      checkpoint_(find_checkpoint(found, options.resume, options.experiment)),
+      config_(find_config(options, checkpoint_, found)),
+      data_(find_data(options, found, config_)),
       images_(load_dataset(config_.dataset, data_, contexts()[config_.context].of_labels)),
       schedule_(schedules()[config_.schedule]),
       model_(checkpoint_ ? make_model(*checkpoint_, config_, shape_of(images_.train))
@@ -112,12 +117,17 @@ ImageTraining::ImageTraining(const TrainOptions& options, const RunDirectory& ru
       optimizer_(make_optimizer(config_, model_)),
       // A profile is that of this thread's ops.
       scheduler_(config_.shards, threads(),
-                 options.profile ? ShardSchedule::in_turn : options.shard_schedule) {}
+                 options.profile ? ShardSchedule::in_turn : options.shard_schedule, ranks.count()) {
+}
 
 int ImageTraining::run() {
   check_share(ranks_, config_.shards);
   check_same();
   const TrainingStart begin = start();
+  check_same_on_ranks(ranks_, "place in the run",
+                      text("epoch %lld after step %lld", number(begin.position.epoch + 1),
+                           number(begin.position.batch)));
+  check_same_model();
   const TrainingPlan plan{.name = options_.experiment,
                           .epochs = config_.epochs,
                           .steps_per_epoch = steps_per_epoch(),
@@ -148,12 +158,25 @@ void ImageTraining::check_same() const {
   check_same_on_ranks(ranks_, "OpenBLAS kernel", blas_kernel());
 }
 
+// Each rank trains its own; where nothing else was different, libraries or processors may be.
+void ImageTraining::check_same_model() const {
+  if (!ranks_.are_several()) return;
+  uLong checksum = crc32(0, nullptr, 0);
+  const auto add = [&checksum](const Tensor& x) {
+    checksum = crc32_z(checksum, reinterpret_cast<const Bytef*>(x.data()),
+                       static_cast<std::size_t>(x.size()) * sizeof(Real));
+  };
+  for (const auto& [name, parameter] : model_.density().parameters()) add(parameter->value());
+  for (const auto& [name, buffer] : model_.density().buffers()) add(*buffer);
+  check_same_on_ranks(ranks_, "checksum of the model", text("%08lx", checksum));
+}
+
 TrainingStart ImageTraining::start() {
   if (!checkpoint_) return {first_position(images_)};
   TrainingStart start{find_position(*checkpoint_, images_, steps_per_epoch(), data_), true};
   restore(model_, *checkpoint_);
   restore(*optimizer_, *checkpoint_);
-  warn_of_another_kernel(*checkpoint_);
+  if (ranks_.is_first()) warn_of_another_kernel(*checkpoint_);
   start.unsaved = checkpoint_->name != run_.last().string() ||
                   config_.lr != config_of(*checkpoint_, experiment_).lr;
   return start;
@@ -270,8 +293,12 @@ std::string ImageTraining::resuming_command() const {
 }  // namespace
 
 int train(const TrainOptions& options, Ranks& ranks) {
-  const RunCopy run({options.out}, options.resume, ranks);
-  return ImageTraining(options, run.directory(), ranks).run();
+  std::optional<ImageTraining> training;
+  {
+    const RunCopy found({options.out}, options.resume, ranks);
+    training.emplace(options, found.directory(), ranks);
+  }
+  return training->run();
 }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

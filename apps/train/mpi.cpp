@@ -1,15 +1,16 @@
 #include "backflow/apps/train/mpi.h"
 
+#include <chrono>
 #include <cstdlib>
+#include <thread>
 
 #if BACKFLOW_MPI
 #define OMPI_SKIP_MPICXX 1  // only C's functions
 #include <mpi.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <thread>
 
 #include "backflow/engine/parallel.h"
 #include "backflow/engine/processors.h"
@@ -18,11 +19,13 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 namespace {
 
-// How many processes mpirun has started, if it was mpirun: that of Open MPI, or one that speaks
-// PMI.
-int started_by_mpirun() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE"})
-    if (const char* size = std::getenv(name)) return std::atoi(size);
+// What all ranks have to say, the first one says: the others wait so long before they do.
+constexpr std::chrono::seconds patience{5};
+
+// What mpirun tells, if it was mpirun that started this process: that of Open MPI, or of PMI.
+int told_by_mpirun(const char* of_open_mpi, const char* of_pmi) {
+  for (const char* name : {of_open_mpi, of_pmi})
+    if (const char* number = std::getenv(name)) return std::atoi(number);
   return 0;
 }
 
@@ -45,7 +48,7 @@ class RanksOfMpi : public Ranks {
   }
   void abandon() override {
     abandoned_ = true;
-    if (!is_first()) std::this_thread::sleep_for(std::chrono::seconds(2));
+    if (!is_first()) std::this_thread::sleep_for(patience);
   }
 
   Index count() const override { return count_; }
@@ -67,19 +70,26 @@ class RanksOfMpi : public Ranks {
 
  private:
   // mpirun binds a process to one processor, or to some, unless it is told otherwise: that suits
-  // programs of one thread. Where nobody asked for it, all are taken back first.
+  // programs of one thread. Where nobody asked for it, those of mpirun itself are taken back first.
   static void share_processors() {
-    if (!std::getenv("OMPI_MCA_hwloc_base_binding_policy")) {
-      cpu_set_t all;
-      std::fill_n(reinterpret_cast<unsigned char*>(&all), sizeof all, 0xff);
-      sched_setaffinity(0, sizeof all, &all);
-    }
+    cpu_set_t of_mpirun;
+    if (!binding_was_asked_for() && sched_getaffinity(getppid(), sizeof of_mpirun, &of_mpirun) == 0)
+      sched_setaffinity(0, sizeof of_mpirun, &of_mpirun);
     MPI_Comm machine;
     MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &machine);
     int ranks_here = 1;
     MPI_Comm_size(machine, &ranks_here);
     MPI_Comm_free(&machine);
     set_threads(std::max(1, available_processors() / ranks_here));
+  }
+
+  // By --bind-to, --cpu-set or --map-by, as Open MPI hands them on.
+  static bool binding_was_asked_for() {
+    for (const char* name :
+         {"OMPI_MCA_hwloc_base_binding_policy", "OMPI_MCA_hwloc_base_cpu_list",
+          "OMPI_MCA_rmaps_base_mapping_policy", "PRTE_MCA_hwloc_default_binding_policy"})
+      if (std::getenv(name)) return true;
+    return false;
   }
 
   int count_ = 1, rank_ = 0;
@@ -91,14 +101,23 @@ class RanksOfMpi : public Ranks {
 }  // namespace
 
 std::unique_ptr<Ranks> join_ranks() {
-  const int started = started_by_mpirun();
+  const int started = told_by_mpirun("OMPI_COMM_WORLD_SIZE", "PMI_SIZE");
 #if BACKFLOW_MPI
-  if (started > 0) return std::make_unique<RanksOfMpi>();
+  if (started > 0) {
+    auto ranks = std::make_unique<RanksOfMpi>();
+    if (ranks->count() != started)
+      fail("mpirun", "started ", started, " processes, but MPI knows of ", ranks->count(),
+           ": is it the mpirun of the MPI that this program was built with?");
+    return ranks;
+  }
 #else
-  if (started > 1)
+  if (started > 1) {
+    if (told_by_mpirun("OMPI_COMM_WORLD_RANK", "PMI_RANK") > 0)
+      std::this_thread::sleep_for(patience);
     fail("mpirun", "started ", started,
          " processes, but this program was built without MPI: configure the build with "
          "-Dmpi=enabled");
+  }
 #endif
   return std::make_unique<OneRank>();
 }

@@ -20,7 +20,8 @@ static std::string text_of_first(Ranks& ranks, const fs::path& file) {
       text = read_file(file, std::numeric_limits<std::uint64_t>::max());
     } catch (const Error&) {
     }
-  return gather_over_ranks(ranks, text)[0];
+  std::vector<std::string> texts = gather_over_ranks(ranks, text);
+  return std::move(texts[0]);
 }
 
 static fs::path make_temporary_directory() {
@@ -32,21 +33,30 @@ static fs::path make_temporary_directory() {
 
 RunCopy::RunCopy(const RunDirectory& run, bool resume, Ranks& ranks)
     : directory_(run), temporary_(!ranks.is_first()) {
-  if (temporary_) directory_.root = make_temporary_directory();
-  if (!resume || !ranks.are_several()) return;
-  const std::string configuration = text_of_first(ranks, run.config());
-  std::string last = text_of_first(ranks, run.last()), best;
-  if (last.empty()) best = text_of_first(ranks, run.best());  // find_checkpoint() in resume.h
+  std::string configuration, checkpoint;
+  if (resume && ranks.are_several()) {
+    configuration = text_of_first(ranks, run.config());
+    checkpoint = text_of_first(ranks, run.last());
+    if (checkpoint.empty()) checkpoint = text_of_first(ranks, run.best());  // as find_checkpoint()
+  }
   if (!temporary_) return;
-  fs::create_directories(directory_.last().parent_path());
-  write_file_atomically(directory_.config(), configuration);
-  if (!last.empty()) write_file_atomically(directory_.last(), last);
-  if (!best.empty()) write_file_atomically(directory_.best(), best);
+  directory_.root = make_temporary_directory();
+  try {
+    if (!configuration.empty()) write_file_atomically(directory_.config(), configuration);
+    if (checkpoint.empty()) return;
+    fs::create_directories(directory_.last().parent_path());
+    write_file_atomically(directory_.last(), checkpoint);
+  } catch (...) {
+    remove();
+    throw;
+  }
 }
 
-RunCopy::~RunCopy() {
+void RunCopy::remove() {
   std::error_code ignored;
   if (temporary_) fs::remove_all(directory_.root, ignored);
 }
+
+RunCopy::~RunCopy() { remove(); }
 
 }  // namespace backflow::inline BACKFLOW_PRECISION

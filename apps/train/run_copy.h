@@ -6,9 +6,10 @@
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// The first rank has the directory itself. The others may be on machines that do not: they have a
-// temporary one for as long as this lives, and in it, where a run is to go on, copies of the
-// configuration and of the checkpoint with which it does. All ranks make theirs at the same time.
+// Where a rank finds what an earlier process left: the first one in the run directory itself. The
+// others may be on machines that do not have it: they have a temporary one for as long as this
+// lives, and in it, where the run is to go on, copies of the configuration and of the checkpoint
+// with which it does. All ranks make theirs at the same time.
 class RunCopy {
  public:
   RunCopy(const RunDirectory& run, bool resume, Ranks& ranks);
@@ -19,6 +20,8 @@ class RunCopy {
   const RunDirectory& directory() const { return directory_; }
 
  private:
+  void remove();
+
   RunDirectory directory_;
   bool temporary_;
 };

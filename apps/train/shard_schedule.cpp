@@ -17,10 +17,11 @@ static const char* words_for(ShardSchedule schedule) {
   return schedule == ShardSchedule::in_turn ? "one after another" : "side by side";
 }
 
-ShardScheduler::ShardScheduler(Index shards, int threads, std::optional<ShardSchedule> asked)
+ShardScheduler::ShardScheduler(Index shards, int threads, std::optional<ShardSchedule> asked,
+                               Index ranks)
     : shards_(shards), chosen_(asked) {
   least_seconds_.fill(std::numeric_limits<double>::infinity());
-  if (shards == 1 || threads == 1) chosen_ = ShardSchedule::in_turn;
+  if (shards / ranks <= 1 || threads == 1) chosen_ = ShardSchedule::in_turn;
 }
 
 ShardSchedule ShardScheduler::next() const {

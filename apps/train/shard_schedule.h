@@ -23,8 +23,9 @@ const std::map<std::string, ShardSchedule>& shard_schedules();  // "in-turn", "s
 // steps of a run can be computed both ways, and cost no more than steps do.
 class ShardScheduler {
  public:
-  // As is asked for; or the faster, where there are several shards and threads.
-  ShardScheduler(Index shards, int threads, std::optional<ShardSchedule> asked = {});
+  // As is asked for; or the faster, where each of the ranks has several shards and threads.
+  ShardScheduler(Index shards, int threads, std::optional<ShardSchedule> asked = {},
+                 Index ranks = 1);
 
   ShardSchedule next() const;  // for the next step
   // How long it took. Returns what there is to say, a line, once the choice is made.

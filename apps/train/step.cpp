@@ -140,7 +140,11 @@ StepResult training_step(const Model& model, Optimizer& optimizer, const Config&
     if (rows.count() == 0) return {};
     return walk(model, parameters, {images, pass, rows}, i == first ? &adapt : nullptr);
   });
-  parameters.add_over_ranks(ranks, sum);
+  if (ranks.are_several()) {
+    trace_work("end of backward");
+    parameters.add_over_ranks(ranks, sum);
+    trace_work("sum over ranks");
+  }
   const Gradients gradients = parameters.as_gradients(std::move(sum.gradients));
   trace_work("end of backward");
   Real reconstruction = 0;

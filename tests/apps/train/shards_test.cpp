@@ -140,8 +140,13 @@ TEST(ShardScheduler, DoesAsItIsAskedAndTriesNothing) {
 }
 
 TEST(ShardScheduler, HasNoChoiceOfOneShardOrThread) {
-  for (const auto& [shards, threads] : {std::pair{1, 4}, std::pair{4, 1}}) {
-    const Scheduled found = schedule({shards, threads}, 0.2, 0.1);
+  struct Few {
+    Index shards;
+    int threads;
+    Index ranks;
+  };
+  for (const auto& [shards, threads, ranks] : {Few{1, 4, 1}, Few{4, 1, 1}, Few{4, 2, 4}}) {
+    const Scheduled found = schedule({shards, threads, {}, ranks}, 0.2, 0.1);
     EXPECT_EQ(found.last, ShardSchedule::in_turn);
     EXPECT_EQ(found.said, "");
   }
