@@ -6,6 +6,7 @@
 
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/apps/train/run_copy.h"
+#include "backflow/ops/pointwise.h"
 #include "backflow/ops/random.h"
 #include "backflow/tests/apps/files/scratch.h"
 #include "backflow/tests/apps/model/tiny_experiment.h"
