@@ -169,9 +169,6 @@ double least_seconds(const F& f) {
 // What they are for; their sums leave the registers when a pack is larger than a register is.
 TEST(Conv2d, DirectKernelsAreTheFasterOnesOfFewChannels) {
   if (sanitized) GTEST_SKIP() << "the sanitizers' time is not the library's";
-#ifdef __clang__
-  GTEST_SKIP() << "run.sh has another compiler build without what its time depends on";
-#endif
   const WithThreads one(1);
   const Conv2d options = Conv2d::padded(1);
   const Tensor x = normal({50, 8, 14, 14}, 1), w = normal({8, 8, 3, 3}, 2), bias = normal({8}, 3);
