@@ -105,7 +105,6 @@ static void add_numbers_over_ranks(Ranks& ranks, ShardSum& sum) {
 
 // Sends all gradients as one list, for a message takes its time however short it is.
 void GradientList::add_over_ranks(Ranks& ranks, ShardSum& sum) const {
-  if (!ranks.are_several()) return;
   add_numbers_over_ranks(ranks, sum);
   std::vector<Tensor>& gradients = sum.gradients;
   gradients.resize(parameters_.size());
