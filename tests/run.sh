@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sets up what the tests need, builds them and runs them all, in float and in double; the last line
-# says "N passed, M failed".
+# Sets up what the tests need, builds them and runs them all, in float and in double, but those of
+# the programs in float alone, as which they are installed; the last line says "N passed, M failed".
+#   --programs f64         those of the programs, compiled in double
 #   --filter 'Silu*'       the double core tests that match, and builds no others; GoogleTest's pattern
 #   --sanitize [f32]       the double (or float) ones, but for those that run the program, under the
 #                          address and undefined-behaviour sanitizers
@@ -15,6 +16,10 @@ build=build precisions=(f32 f64) suites=(core app program) variant='' compiler='
 arguments="$*"
 while (($#)); do
   case $1 in
+    --programs)
+      [[ ${2-} == f64 ]] || die "found \"${2-}\" after --programs, expected f64"
+      precisions=(f64) suites=(program)
+      shift ;;
     --filter)
       [[ -n ${2-} ]] || die "found no pattern after --filter, expected names of tests such as 'Silu*'"
       precisions=(f64) suites=(core) filter=$2
@@ -30,7 +35,7 @@ while (($#)); do
       shift ;;
     --werror) options+=(--werror) ;;
     *) die "found the arguments \"$arguments\", expected --filter 'PATTERN', --sanitize [f32]," \
-           "--thread-sanitizer, --compiler NAME or --werror" ;;
+           "--thread-sanitizer, --compiler NAME, --programs f64 or --werror" ;;
   esac
   shift
 done
@@ -58,15 +63,18 @@ if [[ " ${suites[*]} " == *" program "* ]]; then
 fi
 if [[ -n $compiler ]]; then export CXX=$compiler; fi
 configure "$build" "${options[@]}"
-targets=()
+targets=() goals=()
 for precision in "${precisions[@]}"; do
-  for suite in "${suites[@]}"; do targets+=("tests/${suite}_tests_$precision$variant"); done
+  for suite in "${suites[@]}"; do
+    if [[ $suite == program ]]; then
+      [[ $precision == f32 || ${#precisions[@]} == 1 ]] || continue
+      goals+=("tests_$precision")  # with the programs, which these tests run
+    fi
+    targets+=("tests/${suite}_tests_$precision$variant")
+  done
 done
-goals=("${targets[@]}")
-# With the program, which its tests run; and another compiler is shown every source.
-if [[ -n $compiler || " ${suites[*]} " == *" program "* ]]; then
-  goals=("${precisions[@]/#/tests_}")
-fi
+goals+=("${targets[@]}")
+if [[ -n $compiler ]]; then goals=(tests_f64); fi  # another compiler is shown every source
 say "building ${targets[*]}"
 ninja -C "$build" --quiet "${goals[@]}"
 
@@ -75,9 +83,10 @@ log=$(mktemp)
 trap 'rm -f -- "$log" "$log".?' EXIT
 for target in "${targets[@]}"; do
   start=$SECONDS
-  # Tests of the programs mostly wait for what they have started: so two halves, side by side.
-  halves=1
-  if [[ $target == tests/program_* ]]; then halves=2; fi
+  # Tests of the apps and the programs mostly use one thread, or wait for what they have started: so
+  # two halves, side by side.
+  halves=2
+  if [[ $target == tests/core_* ]]; then halves=1; fi
   running=()
   for ((half = 0; half < halves; ++half)); do
     GTEST_TOTAL_SHARDS=$halves GTEST_SHARD_INDEX=$half \
