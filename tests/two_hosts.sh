@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
 # Trains on two hosts that this machine plays: network namespaces with addresses of their own, joined
 # by a cable of limited speed. Compares the checkpoint with that of one process, cuts one host off in
-# mid-run, and goes on without it. Takes about a minute, and root; not a part of .ci/run.
+# mid-run, and goes on without it; then times a step on one host and on both, and holds it against what
+# `snf scaling` predicts. Takes about two minutes, and root; not a part of .ci/run.
 #
 #   tests/two_hosts.sh [SNF]      the program: build/apps/snf
-# RATE=1gbit and DELAY=50us in the environment are the cable's; a delay needs the kernel's netem.
+# GBIT=1 and DELAY=50us in the environment are the cable's; a delay needs the kernel's netem.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 source apps/setup.sh
 
 snf=$(realpath "${1:-build/apps/snf}")
 data=$(realpath data/mnist 2>/dev/null) || die "found no data/mnist, expected: apps/data/fetch_mnist.sh data/mnist"
-readonly snf data rate=${RATE-1gbit} delay=${DELAY-50us}
+readonly snf data gbit=${GBIT-1} delay=${DELAY-50us}
 readonly training="train selfnorm_cnn_mnist --data $data --batch-size 32 --limit-batches 20 --epochs 2
                    --set shards=4,num_blocks=2,block_size=1 --quiet"
 ((EUID == 0)) || die "found no root, expected it: network namespaces need it"
@@ -29,7 +30,7 @@ put_away() {
 }
 trap put_away EXIT
 
-say "two hosts, $(address 1) and $(address 2), joined by a cable of $rate"
+say "two hosts, $(address 1) and $(address 2), joined by a cable of $gbit Gbit/s"
 for host in 1 2; do ip netns add "backflow$host"; done
 ip link add cable1 netns backflow1 type veth peer name cable2 netns backflow2
 for host in 1 2; do
@@ -37,7 +38,7 @@ for host in 1 2; do
   ip -n "backflow$host" link set lo up
   ip -n "backflow$host" link set "cable$host" up
   ip netns exec "backflow$host" tc qdisc add dev "cable$host" root handle 1: \
-    tbf rate "$rate" burst 256kb latency 50ms
+    tbf rate "${gbit}gbit" burst 256kb latency 50ms
   ip netns exec "backflow$host" tc qdisc add dev "cable$host" parent 1: \
     netem delay "$delay" 2>"$work/why" || say "no delay on host $host: $(cat "$work/why")"
 done
@@ -94,4 +95,11 @@ rm -rf -- "$work/cut"
 $snf ${training/--epochs 2/--epochs 1} --out "$work/cut"
 on_two_hosts train selfnorm_cnn_mnist --data "$data" --out "$work/cut" --resume --epochs 2 --quiet
 expect_bits cut
+say "a step, one thread for each rank, on one host and on both"
+steps="train selfnorm_cnn_mnist --data $data --set shards=4 --threads 1 --epochs 1 --limit-batches 100"
+milliseconds() { awk '$1 == "1/1" {print $6}'; }
+one=$($snf $steps --out "$work/one" | milliseconds)
+two=$(on_two_hosts $steps --out "$work/two" | milliseconds)
+$snf scaling selfnorm_cnn_mnist --set shards=4 --threads 1 --max-ranks 2 --out "$work/scaling" \
+  --bandwidth "$gbit" --latency 50 --measured "1=$one" --measured "2=$two" | sed '/^table:/,$d'
 say "two hosts: all well"
