@@ -3,8 +3,13 @@
 #include <malloc.h>
 #include <pthread.h>
 
+#include <algorithm>
 #include <chrono>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "backflow/engine/backward.h"
 #include "backflow/ops/pointwise.h"
@@ -41,6 +46,7 @@ void run_on_small_stack(std::function<void()> body) {
 
 const int million = sanitized ? 100000 : 1000000;   // a sanitizer is ten times slower
 constexpr double most_ns = 2000, most_bytes = 600;  // per op
+constexpr int ops_of_a_step = 10000;
 
 // x * c^n in n ops, for a c so close to 1 that the end is finite.
 Var chain_of_products(const Var& x, int ops) {
@@ -50,6 +56,37 @@ Var chain_of_products(const Var& x, int ops) {
   return y;
 }
 
+using Nanoseconds = std::chrono::duration<double, std::nano>;
+
+// The least that a graph of scalars can be, without the engine: a node holds its input, its value
+// and a rule. Returns what building, sweeping and destroying it takes, per op.
+double ns_of_a_bare_op() {
+  struct Node {
+    std::shared_ptr<Node> input;
+    std::vector<double> value;
+    std::function<double(double)> rule;
+  };
+  const auto start = Clock::now();
+  auto y = std::make_shared<Node>(Node{nullptr, {1}, nullptr});
+  for (int i = 0; i < ops_of_a_step; ++i) {
+    const double c = 1 + 1e-7;
+    y = std::make_shared<Node>(
+        Node{y, {y->value[0] * c}, [y, c](double g) { return y->input ? g * c : g; }});
+  }
+  double gradient = 1;
+  while (y->input) {
+    gradient = y->rule(gradient);
+    y->rule = nullptr;  // which holds the input as well
+    y = std::exchange(y->input, nullptr);
+  }
+  EXPECT_NEAR(gradient, 1 + 1e-7 * ops_of_a_step, 1e-5);
+  return Nanoseconds(Clock::now() - start).count() / ops_of_a_step;
+}
+
+// Times are told of machines on which a bare op takes 70 ns. Slower ones, among them those that
+// others use at the same time, may take as many times longer as they do for bare ops.
+double allowance(double bare_op_ns) { return std::max(1.0, bare_op_ns / 70); }
+
 struct ChainCost {
   double forward = 1e9, backward = 1e9, destruction = 1e9;  // ns per op
   double bytes = 0;                                         // per op
@@ -57,7 +94,7 @@ struct ChainCost {
 };
 
 double ns_per_op(Clock::time_point begin, Clock::time_point end) {
-  return std::chrono::duration<double, std::nano>(end - begin).count() / million;
+  return Nanoseconds(end - begin).count() / million;
 }
 
 // What each of a million ops costs: keeping the graph in backward() leaves it to the destructor.
@@ -82,16 +119,19 @@ ChainCost cost_of_chain(const Var& x) {
 
 TEST(BackwardChain, AMillionOpsNeedLittleStackTimeAndMemory) {
   ChainCost best;
-  run_on_small_stack([&best] {
+  double bare = 1e9;
+  run_on_small_stack([&] {
     const Var x = Var::leaf(Tensor(2));
     for (int run = 0; run < 3 && best.total() > most_ns; ++run) {  // others may use the machine
+      for (int bares = 0; bares < 10; ++bares) bare = std::min(bare, ns_of_a_bare_op());
       const ChainCost cost = cost_of_chain(x);
       if (cost.total() < best.total()) best = cost;
     }
   });
   if (sanitized) return;  // a sanitizer's time and memory say nothing
-  EXPECT_LE(best.total(), most_ns) << "forward " << best.forward << ", backward " << best.backward
-                                   << ", destruction " << best.destruction;
+  EXPECT_LE(best.total(), most_ns * allowance(bare))
+      << "a bare op takes " << bare << " ns; forward " << best.forward << ", backward "
+      << best.backward << ", destruction " << best.destruction;
   EXPECT_LE(best.bytes, most_bytes);
   EXPECT_GT(best.bytes, 50) << "the measurement sees nothing";
 }
@@ -136,17 +176,17 @@ TEST(BackwardChain, AWideHistoryIsDestroyedWithLittleStack) {
 }
 
 TEST(BackwardChain, TenThousandOpsTakeLessThanAMicrosecondEach) {
-  constexpr int ops = 10000;
   const Var x = Var::leaf(Tensor(Real(1)));
-  std::chrono::duration<double, std::nano> best = std::chrono::hours(1);
-  for (int run = 0; run < 20; ++run) {  // others may use the machine
+  double best = 1e9, bare = 1e9;
+  for (int run = 0; run < 20; ++run) {  // by turns, as others may use the machine
     const auto start = Clock::now();
-    const Var y = chain_of_products(x, ops);
+    const Var y = chain_of_products(x, ops_of_a_step);
     EXPECT_NEAR(backward(y)[x].item(), y.item(), 1e-3);
-    best = std::min<std::chrono::duration<double, std::nano>>(best, Clock::now() - start);
+    best = std::min(best, Nanoseconds(Clock::now() - start).count() / ops_of_a_step);
+    bare = std::min(bare, ns_of_a_bare_op());
   }
   if (sanitized) return;  // a sanitizer's time says nothing
-  EXPECT_LT(best.count() / ops, 1000);
+  EXPECT_LT(best, 1000 * allowance(bare)) << "a bare op takes " << bare << " ns";
 }
 
 }  // namespace
