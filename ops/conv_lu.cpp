@@ -1,25 +1,25 @@
 #include "backflow/ops/conv_lu.h"
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/conv_logdet.h"
 #include "backflow/ops/elimination.h"
 #include "backflow/ops/pointwise.h"
 #include "backflow/ops/shape.h"
-#include "backflow/ops/subnormals.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
 
-// Every matrix in this file is column-major, as BLAS and LAPACK want it. Its numbers are double for
-// a likelihood and Real for training.
+// Every matrix in this file is column-major, as BLAS and LAPACK want it.
 namespace {
+
+using Matrix = Columns<double>;
 
 // A window on the diagonal of a band and its parts, where block row and block column 0, m numbers
 // wide, are set apart from the later ones.
-template <class Number>
 struct Window {
-  Columns<Number> diagonal, right, below, rest;  // (0, 0), (0, later), (later, 0), (later, later)
-  Columns<Number> left, after, all;              // (all, 0), (all, later), (all, all)
+  Matrix diagonal, right, below, rest;  // (0, 0), (0, later), (later, 0), (later, later)
+  Matrix left, after, all;              // (all, 0), (all, later), (all, all)
 
-  Window(const Columns<Number>& window, int m)
+  Window(const Matrix& window, int m)
       : diagonal(window.part(0, 0, m, m)),
         right(window.part(0, m, m, window.columns - m)),
         below(window.part(m, 0, window.rows - m, m)),
@@ -43,23 +43,13 @@ struct Blocking {
   // other that they overlap outside of it: its windows are matrices that BLAS works on in place.
   int leading() const { return std::min(n(), (3 * reach + 1) * m); }
   std::size_t size() const { return n() * (1 + std::size_t(leading())); }
-  template <class Number>
-  Columns<Number> whole(Number* band) const {
-    return {band, n(), n(), leading()};
-  }
+  Matrix whole(double* band) const { return {band, n(), n(), leading()}; }
 
-  template <class Number>
-  Window<Number> window(Number* band, int k, int below, int right) const {
+  Window window(double* band, int k, int below, int right) const {
     return {whole(band).part(k * m, k * m, (1 + below) * m, (1 + right) * m), m};
   }
-  template <class Number>
-  Window<Number> of_factors(Number* band, int k) const {
-    return window(band, k, below(k), right(k));
-  }
-  template <class Number>
-  Window<Number> of_inverse(Number* band, int k) const {
-    return window(band, k, right(k), below(k));
-  }
+  Window of_factors(double* band, int k) const { return window(band, k, below(k), right(k)); }
+  Window of_inverse(double* band, int k) const { return window(band, k, right(k), below(k)); }
 
   // What the factorization and the gradient cost.
   double flop() const {
@@ -82,13 +72,11 @@ Blocking blocking_of(int height, int row, int pad) {
 //         | B Q |                                | -S'^-1 B D^-1                S'^-1        |
 //
 // What is kept of the step is D^-1 in the place of D, R, and -B D^-1 in the place of B.
-// Its memory is a std::vector where the factors are kept and PooledMemory where they are not.
-template <class Number, class Memory>
 struct BandedFactors {
   Shape kernel;
   Index channels, height, width;
   Blocking blocking;
-  Memory band;
+  std::vector<double> band;
   std::vector<int> exchanges;  // of each block column, counted from its first row
   int zero_pivot = 0;          // 1-based; 0: none
   double log_abs_det = 0;
@@ -96,19 +84,18 @@ struct BandedFactors {
   BandedFactors(const Tensor& w, Index height, Index width);
   void factorize();
   Tensor logdet_gradient() const;
-  void solve(const Columns<Number>& x) const;
+  void solve(const Matrix& x) const;
   // BLAS asks for numbers that may be written even where it only reads them.
-  Number* data() const { return const_cast<Number*>(band.data()); }
-  Window<Number> window(int k) const { return blocking.of_factors(data(), k); }
+  double* data() const { return const_cast<double*>(band.data()); }
+  Window window(int k) const { return blocking.of_factors(data(), k); }
   const int* exchanges_of(int k) const { return exchanges.data() + k * blocking.m; }
   template <class Visit>
   void for_each_weight(Visit visit) const;
 };
 
 // visit(row, column, i) for each element of T that is an element of w, w[i].
-template <class Number, class Memory>
 template <class Visit>
-void BandedFactors<Number, Memory>::for_each_weight(Visit visit) const {
+void BandedFactors::for_each_weight(Visit visit) const {
   const Index C = channels, K = kernel[2], L = kernel[3];
   for (Index i = 0; i < height; ++i)
     for (Index j = 0; j < width; ++j)
@@ -123,8 +110,7 @@ void BandedFactors<Number, Memory>::for_each_weight(Visit visit) const {
         }
 }
 
-template <class Number, class Memory>
-BandedFactors<Number, Memory>::BandedFactors(const Tensor& w, Index height, Index width)
+BandedFactors::BandedFactors(const Tensor& w, Index height, Index width)
     : kernel(w.shape()),
       channels(kernel[0]),
       height(height),
@@ -133,19 +119,18 @@ BandedFactors<Number, Memory>::BandedFactors(const Tensor& w, Index height, Inde
                            static_cast<int>(kernel[2] / 2))),
       band(blocking.size()),
       exchanges(blocking.n()) {
-  std::fill_n(data(), blocking.size(), Number(0));
-  const Columns<Number> T = blocking.whole(data());
+  std::fill_n(data(), blocking.size(), 0.0);
+  const Matrix T = blocking.whole(data());
   for_each_weight([&](Index row, Index column, Index i) { *T.at(row, column) = w[i]; });
   factorize();
 }
 
 // Block column after block column. As in LAPACK's dgbtrf, exchanges of rows leave the columns on
 // the left alone.
-template <class Number, class Memory>
-void BandedFactors<Number, Memory>::factorize() {
-  Elimination<Number> elimination((1 + blocking.reach) * blocking.m, blocking.m);
+void BandedFactors::factorize() {
+  Elimination<double> elimination((1 + blocking.reach) * blocking.m, blocking.m);
   for (int k = 0; k < blocking.blocks; ++k) {
-    const Window<Number> a = window(k);
+    const Window a = window(k);
     int* const chosen = exchanges.data() + k * blocking.m;
     if (const int zero = elimination.eliminate(a.left, 0, chosen)) {
       zero_pivot = k * blocking.m + zero;
@@ -153,7 +138,7 @@ void BandedFactors<Number, Memory>::factorize() {
     }
     if (a.after.columns == 0) continue;
     exchange_rows(a.after, chosen, blocking.m);
-    add_product(a.rest, Number(1), Number(1), a.below, a.right);
+    add_product(a.rest, 1.0, 1.0, a.below, a.right);
   }
   log_abs_det = elimination.log_abs_det();
 }
@@ -161,60 +146,55 @@ void BandedFactors<Number, Memory>::factorize() {
 // The window of S^-1 from the one of S'^-1 that it overlaps: B is `reach` blocks high and R
 // 2 reach wide. The steps for smaller k do not come back to block column k + reach: there, these
 // are the entries of T^-1.
-template <class Number>
-void inverse_window(const Window<Number>& z, const Window<Number>& a, const int* exchanges,
-                    Number* work) {
+void inverse_window(const Window& z, const Window& a, const int* exchanges, double* work) {
   const int m = z.diagonal.rows;
   for (int j = 0; j < m; ++j) std::copy_n(a.diagonal.at(0, j), m, z.diagonal.at(0, j));
   if (z.right.columns > 0) {
-    const Columns<Number> product{work, m, z.right.columns, m};
-    add_product(product, Number(0), Number(1), a.right, z.rest);
-    add_product(z.right, Number(0), Number(-1), a.diagonal, product);
-    add_product(z.below, Number(0), Number(1), z.rest, a.below);
-    add_product(z.diagonal, Number(1), Number(1), z.right, a.below);
+    const Matrix product{work, m, z.right.columns, m};
+    add_product(product, 0.0, 1.0, a.right, z.rest);
+    add_product(z.right, 0.0, -1.0, a.diagonal, product);
+    add_product(z.below, 0.0, 1.0, z.rest, a.below);
+    add_product(z.diagonal, 1.0, 1.0, z.right, a.below);
   }
   exchange_columns_back(z.all, exchanges, m);
 }
 
-template <class Number, class Memory>
-Tensor BandedFactors<Number, Memory>::logdet_gradient() const {
+Tensor BandedFactors::logdet_gradient() const {
   // T^-1, within the band of T.
   const int m = blocking.m;
-  const PooledMemory<Number> inverse(blocking.size()), work(std::size_t(m) * m * blocking.reach);
+  const PooledMemory<double> inverse(blocking.size()), work(std::size_t(m) * m * blocking.reach);
   for (int k = blocking.blocks - 1; k >= 0; --k)
     inverse_window(blocking.of_inverse(inverse.data(), k), window(k), exchanges_of(k), work.data());
 
   std::vector<double> sum(kernel.size());
-  const Columns<Number> Z = blocking.whole(inverse.data());
+  const Matrix Z = blocking.whole(inverse.data());
   for_each_weight([&](Index row, Index column, Index i) { sum[i] += *Z.at(column, row); });
   return {kernel, {sum.begin(), sum.end()}};
 }
 
 // x = T^-1 x for each column of x: down the block rows, then up.
-template <class Number, class Memory>
-void BandedFactors<Number, Memory>::solve(const Columns<Number>& x) const {
+void BandedFactors::solve(const Matrix& x) const {
   const int m = blocking.m;
   const auto rows = [&](int k, int count) { return x.part(k * m, 0, count, x.columns); };
-  const PooledMemory<Number> scratch(std::size_t(m) * x.columns);
-  const Columns<Number> moved{scratch.data(), m, x.columns, m};
+  const PooledMemory<double> scratch(std::size_t(m) * x.columns);
+  const Matrix moved{scratch.data(), m, x.columns, m};
   for (int k = 0; k < blocking.blocks; ++k) {
-    const Window<Number> a = window(k);
+    const Window a = window(k);
     exchange_rows(rows(k, a.all.rows), exchanges_of(k), m);
-    if (a.below.rows > 0)
-      add_product(rows(k + 1, a.below.rows), Number(1), Number(1), a.below, rows(k, m));
+    if (a.below.rows > 0) add_product(rows(k + 1, a.below.rows), 1.0, 1.0, a.below, rows(k, m));
   }
   for (int k = blocking.blocks - 1; k >= 0; --k) {
-    const Window<Number> a = window(k);
+    const Window a = window(k);
     if (a.right.columns > 0)
-      add_product(rows(k, m), Number(1), Number(-1), a.right, rows(k + 1, a.right.columns));
+      add_product(rows(k, m), 1.0, -1.0, a.right, rows(k + 1, a.right.columns));
     for (int j = 0; j < x.columns; ++j) std::copy_n(rows(k, m).at(0, j), m, moved.at(0, j));
-    add_product(rows(k, m), Number(0), Number(1), a.diagonal, moved);
+    add_product(rows(k, m), 0.0, 1.0, a.diagonal, moved);
   }
 }
 
 }  // namespace
 
-struct ConvLU::Factors : BandedFactors<double, std::vector<double>> {
+struct ConvLU::Factors : BandedFactors {
   using BandedFactors::BandedFactors;
 };
 
@@ -268,17 +248,9 @@ Var conv_logabsdet(const Var& w, Index height, Index width) {
   return conv_logabsdet(w, ConvLU(w.value(), height, width));
 }
 
-// Far from the diagonal of T^-1 most numbers are subnormal in float.
 LogAbsDet conv_logabsdet_in_real(const Tensor& w, Index height, Index width) {
   check(w, height, width);
-  {
-    const FlushSubnormals flush;
-    const BandedFactors<Real, PooledMemory<Real>> factors(w, height, width);
-    if (factors.zero_pivot == 0) {
-      LogAbsDet found{factors.log_abs_det, factors.logdet_gradient()};
-      if (found.finite()) return found;
-    }
-  }
+  if (const auto found = conv_logabsdet_by_blocks(w, height, width)) return *found;
   const ConvLU lu(w, height, width);
   return {lu.log_abs_det(), lu.logdet_gradient()};
 }

@@ -1,5 +1,6 @@
 #include "backflow/flows/linear/linear_map.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "backflow/flows/linear/logdet_gradients.h"
@@ -149,8 +150,9 @@ class Convolution : public LinearMap {
   }
   double logdet_flop(const Shape& w, const Shape& batch) const override {
     if (w[2] * w[3] == 1) return 2 * cube(w[0]);
-    const double rows = static_cast<double>(batch[2]), reach = static_cast<double>(w[2] / 2);
-    return rows * (2 + 6 * reach * (1 + 2 * reach)) * cube(batch[3] * w[0]);  // ops/conv_lu.h
+    const Index rows = std::clamp<Index>(w[2] / 2, 1, batch[2]);  // of a block
+    return 14 * static_cast<double>(batch[2]) / static_cast<double>(rows) *
+           cube(rows * batch[3] * w[0]);  // ops/conv_logdet.h
   }
 };
 

@@ -40,7 +40,8 @@ const std::vector<Size> layers = {
 const std::vector<Size> odd_sizes = {
     {1, 1, 1, 1, 1}, {2, 1, 1, 5, 3}, {3, 1, 4, 3, 3}, {3, 4, 1, 3, 3},  {2, 3, 2, 7, 9},
     {2, 9, 3, 3, 1}, {2, 9, 3, 1, 3}, {2, 9, 3, 5, 1}, {1, 3, 9, 5, 5},  {1, 13, 2, 7, 3},
-    {5, 6, 2, 1, 1}, {2, 7, 5, 9, 3}, {3, 2, 8, 3, 5}, {1, 11, 4, 5, 7}, {1, 12, 3, 21, 3}};
+    {5, 6, 2, 1, 1}, {2, 7, 5, 9, 3}, {3, 2, 8, 3, 5}, {1, 11, 4, 5, 7}, {1, 12, 3, 21, 3},
+    {1, 2, 3, 9, 3}, {2, 3, 2, 11, 1}};
 
 // The identity and noise; 1 makes the noise in T about as large as the identity. In steps of 2^-12,
 // so that both builds see the same numbers.
@@ -283,8 +284,7 @@ TEST(ConvLogAbsDet, OneFactorizationServesValueAndGradient) {
   EXPECT_EQ(factorizations_of([&] { backward(conv_logabsdet(w, s.height, s.width)); }), one);
 }
 
-// ---- In Real
-// --------------------------------------------------------------------------------------
+// ---- In Real ------------------------------------------------------------------------------------
 
 // The outer product of (a, 1, a) with itself, for channels that an orthogonal matrix mixes: T is
 // the Kronecker product of that matrix and of two tridiagonal ones, whose eigenvalues are
@@ -320,6 +320,27 @@ TEST(ConvLogAbsDetInReal, GradientLosesTheDigitsOfTheConditionNumberAndNoMore) {
       const double allowed = 5 * Limits::epsilon() * condition;
       EXPECT_TRUE(is_near(gradient, lu.logdet_gradient(), allowed)) << condition << ' ' << side;
       EXPECT_NEAR(value, lu.log_abs_det(), allowed) << condition << ' ' << side;
+    }
+}
+
+// The blocks on the diagonal of T are nearly singular, though T is not: without exchanges of rows
+// between blocks, up to all digits would be lost.
+TEST(ConvLogAbsDetInReal, LosesNoDigitsToSmallCentreTaps) {
+  const double allowed = 10 * std::sqrt(double(Limits::epsilon()));
+  for (const Size& s : {Size{1, 8, 3, 3, 1}, Size{1, 12, 9, 7, 1}, Size{3, 10, 6, 3, 3}})
+    for (int digits = 1; digits <= Limits::digits; ++digits) {
+      Tensor w = kernel(s, 0.05);
+      const Index taps = s.K * s.L;
+      for (Index o = 0; o < s.channels; ++o)
+        for (Index c = 0; c < s.channels; ++c) {
+          Real* const centre = w.mutable_data() + (o * s.channels + c) * taps + taps / 2;
+          *centre *= static_cast<Real>(std::ldexp(1.0, -digits));
+          if (o == c) centre[-s.L] += 1, centre[s.L] += 1;
+        }
+      const ConvLU lu(w, s.height, s.width);
+      const auto [value, gradient] = conv_logabsdet_in_real(w, s.height, s.width);
+      EXPECT_TRUE(is_near(gradient, lu.logdet_gradient(), allowed)) << s << ' ' << digits;
+      EXPECT_NEAR(value, lu.log_abs_det(), allowed * s.numbers()) << s << ' ' << digits;
     }
 }
 
