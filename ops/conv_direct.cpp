@@ -5,6 +5,7 @@
 #include "backflow/ops/conv_direct.h"
 
 #include "backflow/engine/parallel.h"
+#include "backflow/ops/finite.h"
 #include "backflow/ops/shape.h"
 #include "backflow/ops/workspace.h"
 
@@ -45,49 +46,83 @@ Index images_in_cache(Index planes, Index plane) {
   return std::clamp<Index>(bytes / std::max<Index>(1, image), 1, most);
 }
 
-// out[o][p] = bias[o] + sum over taps of w[tap][o] in[p + offset[tap]], some outputs at once. Each
-// load of `in` serves all of them: 8 outputs take 16 multiply-adds of whole packs for 2 loads.
+// out[o][p] = bias[o] + sum over taps of w[tap][o] in[p + offset[tap]], some outputs and packs at
+// once. Each load of `in` serves all of them: 8 outputs take 16 multiply-adds of whole packs for 2
+// loads. The packs are the first one of each image, then the second ones, and so on: those that are
+// computed at once are in the same rows, or nearly, and what the kernel has beyond the image is
+// left out for all of them.
 template <int outputs>
-void correlate(const Real* in, const std::vector<Index>& offsets, const Real* w, const Real* bias,
-               Index n, Real* out, Index out_step) {
+void correlate(const DirectKernel& kernel, const Layout& layout, const Real* in, Index images,
+               Index first_output, Real* out, Index out_step) {
   constexpr int packs = std::max(1, std::min(most_packs, accumulators / outputs));
-  for (Index p = 0; p < n; p += packs * lanes) {
+  const ConvGeometry& g = kernel.g;
+  const Real* const bias = kernel.bias.data() + first_output;
+  const Real* const weights = kernel.weights.data() + first_output * std::ssize(kernel.offsets);
+  Index pack = 0, image = 0;
+  while (pack < layout.packs) {
+    const Index first_pack = pack;
+    Index last_pack = pack, at[packs] = {};
+    const Real* from[packs];
+    for (int k = 0; k < packs; ++k) {  // behind the last pack of all, the last once more
+      if (pack < layout.packs) {
+        at[k] = image * layout.image + pack * lanes;
+        last_pack = pack;
+        if (++image == images) image = 0, ++pack;
+      } else {
+        at[k] = at[k - 1];
+      }
+      from[k] = in + at[k];
+    }
     Register sum[outputs][packs];
     for (int o = 0; o < outputs; ++o)
       for (int k = 0; k < packs; ++k) sum[o][k] = Register{} + bias[o];
-    const Real* weight = w;
-    for (const Index offset : offsets) {
-      Register x[packs];
-      for (int k = 0; k < packs; ++k) x[k] = load(in + p + offset + k * lanes);
-      for (int o = 0; o < outputs; ++o)
-        for (int k = 0; k < packs; ++k) sum[o][k] += weight[o] * x[k];
-      weight += outputs;
+    const Index top = kernel.rows[last_pack].begin, bottom = kernel.rows[first_pack].end;
+    for (Index c = 0; c < g.C; ++c) {
+      const Index* offset = kernel.offsets.data() + (c * g.K + top) * g.L;
+      const Index* const end = kernel.offsets.data() + (c * g.K + bottom) * g.L;
+      const Real* weight = weights + (c * g.K + top) * g.L * outputs;
+      for (; offset != end; ++offset, weight += outputs) {
+        Register x[packs];
+        for (int k = 0; k < packs; ++k) x[k] = load(from[k] + *offset);
+        for (int o = 0; o < outputs; ++o)
+          for (int k = 0; k < packs; ++k) sum[o][k] += weight[o] * x[k];
+      }
     }
-    for (int o = 0; o < outputs; ++o)
-      for (int k = 0; k < packs; ++k) store(out + o * out_step + p + k * lanes, sum[o][k]);
+    unrolled<outputs>([&](auto o) {
+      unrolled<packs>([&](auto k) { store(out + o * out_step + at[k], sum[o][k]); });
+    });
   }
 }
 
 // sums[o][tap] += d[o][p] x[p + offset[tap]] for the p of each lane, some outputs and taps at once.
 // The lanes are added up at the very end. 8 outputs and 3 taps take 24 multiply-adds for 11 loads,
-// of which 3 cross cache lines.
+// of which 3 cross cache lines. Where all taps are beyond the image, there is nothing to add.
 template <int outputs>
-void accumulate(const Real* d, Index d_step, const Real* x, const std::vector<Index>& offsets,
-                Index n, Register* sums) {
+void accumulate(const ConvGeometry& g, const Layout& layout, const Real* d, const Real* x,
+                const std::vector<Index>& offsets, const std::vector<Range>& packs_of_rows,
+                Index images, Register* sums) {
   constexpr int width = std::max(1, std::min(9, gradient_accumulators / outputs));
   const Index taps = std::ssize(offsets);
   for (Index tap = 0; tap < taps; tap += width) {
     const Real* from[width];  // behind the last tap, the last once more
-    for (Index t = 0; t < width; ++t) from[t] = x + offsets[std::min(tap + t, taps - 1)];
-    Register sum[outputs][width] = {};
-    for (Index p = 0; p < n; p += lanes) {
-      Register shifted[width];
-      for (int t = 0; t < width; ++t) shifted[t] = in_register(load(from[t] + p));
-      for (int o = 0; o < outputs; ++o) {
-        const Register row = in_register(load(d + o * d_step + p));
-        for (int t = 0; t < width; ++t) sum[o][t] += row * shifted[t];
-      }
+    Index begin = layout.packs, end = 0;
+    for (Index t = 0; t < width; ++t) {
+      const Index which = std::min(tap + t, taps - 1);
+      from[t] = x + offsets[which];
+      const auto [first, behind] = packs_of_rows[which / g.L % g.K];
+      begin = std::min(begin, first), end = std::max(end, behind);
     }
+    Register sum[outputs][width] = {};
+    for (Index image = 0; image < images; ++image)
+      for (Index p = image * layout.image + begin * lanes; p < image * layout.image + end * lanes;
+           p += lanes) {
+        Register shifted[width];
+        for (int t = 0; t < width; ++t) shifted[t] = in_register(load(from[t] + p));
+        for (int o = 0; o < outputs; ++o) {
+          const Register row = in_register(load(d + o * layout.channel + p));
+          for (int t = 0; t < width; ++t) sum[o][t] += row * shifted[t];
+        }
+      }
     for (int o = 0; o < outputs; ++o)
       for (Index t = 0; t < width && tap + t < taps; ++t) sums[o * taps + tap + t] += sum[o][t];
   }
@@ -117,12 +152,11 @@ void for_each_block(Index outputs, const Body& body) {
 template <class Finish>
 void convolve(const DirectKernel& kernel, const Layout& layout, const Real* in, Index images,
               Real* out, const Finish& finish) {
-  const Index step = whole_packs(images * layout.image) + most_packs * lanes;
-  const Index O = kernel.outputs, taps = std::ssize(kernel.offsets), pixels = layout.pixels();
+  const Index step = images * layout.image + most_packs * lanes;
+  const Index O = kernel.g.O, pixels = layout.pixels();
   const Workspace flat(most_outputs * step);
   for_each_block(O, [&](Index first, auto outputs) {
-    correlate<outputs>(in, kernel.offsets, kernel.weights.data() + first * taps,
-                       kernel.bias.data() + first, images * layout.image, flat.data(), step);
+    correlate<outputs>(kernel, layout, in, images, first, flat.data(), step);
     for (Index i = 0; i < images; ++i)
       for (Index o = 0; o < outputs; ++o) {
         // What is taken out later: the other planes of the block or, if it is the only one, all.
@@ -137,10 +171,15 @@ void convolve(const DirectKernel& kernel, const Layout& layout, const Real* in, 
 
 DirectKernel::DirectKernel(const ConvGeometry& g, const Tensor& w, const Tensor& bias,
                            const Layout& layout)
-    : outputs(g.O),
+    : g(g),
       offsets(layout.tap_offsets(g)),
+      rows(layout.kernel_rows(g)),
       weights(in_blocks(w, g.O, g.C * g.taps())),
-      bias(bias) {}
+      bias(bias) {
+  // Zeros of the margin times such a weight are NaN: of all pixels alike, whatever is computed at
+  // once.
+  if (!all_finite(w)) std::fill(rows.begin(), rows.end(), Range{0, g.K});
+}
 
 DirectConv::DirectConv(const ConvGeometry& g, const Tensor& w, const Tensor& bias)
     : g_(g),
@@ -168,7 +207,8 @@ DirectGradient::DirectGradient(const ConvGeometry& g, const Tensor& w)
     : g_(g),
       few_(images_in_cache(g.O + most_outputs, Layout(g, 1).image)),
       layout_(g, most_images),
-      offsets_(layout_.tap_offsets(g)) {
+      offsets_(layout_.tap_offsets(g)),
+      packs_(layout_.packs_of_rows(g)) {
   if (w.defined())
     input_.emplace(ConvGeometry(g.output(), {g.C, g.O, g.K, g.L}, g.flipped()), flip_kernel(w),
                    Tensor::zeros({g.C}), layout_);
@@ -183,8 +223,8 @@ void DirectGradient::add(const ImagesView& d, const ImagesView& x, Real* lane_su
   for (Index i = 0; db && i < d.count; ++i)
     add_image_bias_gradient(d.data + i * g_.out_size(), g_, false, db);
   for_each_block(g_.O, [&](Index first, auto outputs) {
-    accumulate<outputs>(first_d + first * layout_.channel, layout_.channel,
-                        in.data() + layout_.margin, offsets_, x.count * layout_.image,
+    accumulate<outputs>(g_, layout_, first_d + first * layout_.channel, in.data() + layout_.margin,
+                        offsets_, packs_, x.count,
                         reinterpret_cast<Register*>(lane_sums) + first * std::ssize(offsets_));
   });
   for (Index i = 0; dx && i < x.count; i += few_) {

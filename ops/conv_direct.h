@@ -19,10 +19,11 @@ struct DirectKernel {
   DirectKernel(const ConvGeometry& g, const Tensor& w, const Tensor& bias,
                const planes::Layout& layout);
 
-  Index outputs;
-  std::vector<Index> offsets;  // of the taps (c, u, v)
-  std::vector<Real> weights;   // in blocks of (taps, outputs of the block)
-  Tensor bias;                 // (outputs)
+  ConvGeometry g;
+  std::vector<Index> offsets;       // of the taps (c, u, v)
+  std::vector<planes::Range> rows;  // of the kernel, for each pack of an image
+  std::vector<Real> weights;        // in blocks of (taps, outputs of the block)
+  Tensor bias;                      // (outputs)
 };
 
 class DirectConv {
@@ -63,6 +64,7 @@ class DirectGradient {
   Index few_;  // images that stay in the first cache
   planes::Layout layout_;
   std::vector<Index> offsets_;
+  std::vector<planes::Range> packs_;  // for each row of the kernel
   std::optional<DirectKernel> input_;
 };
 

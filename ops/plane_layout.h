@@ -53,25 +53,31 @@ inline Mask first_lanes(Index count) {
 }
 inline Index whole_packs(Index n) { return (n + lanes - 1) / lanes * lanes; }
 
+struct Range {
+  Index begin, end;
+};
+
 // ---- The layout ---------------------------------------------------------------------------------
 
 // Where the pixels of some images lie: [channel][image][row][column], each row followed by zeros
-// that serve as its right and the next row's left margin, each image by rows of zeros. Planes begin
+// that serve as its right and the next row's left margin, each image by rows of zeros. Images begin
 // at whole packs: loads across a cache line take twice as long.
 //
 // Rows are moved by whole packs, since a call of memcpy() takes longer than a short row. The last
 // pack of a row reaches beyond it, into what is moved next.
 struct Layout {
   Index row, image, margin, size, channel;
+  Index packs;             // that cover the pixels of an image, from its first to its last
   Index runs, run, pitch;  // of a plane: rows, or all of them where nothing lies between two
 
   Layout(const ConvGeometry& g, Index images)
       : row(g.W + std::max(g.pad.left, g.pad.right)),
-        image(row * (g.H + std::max(g.pad.top, g.pad.bottom))),
+        image(whole_packs(row * (g.H + std::max(g.pad.top, g.pad.bottom)))),
         margin(whole_packs(std::max(g.pad.top, g.pad.bottom) * row +
                            std::max(g.pad.left, g.pad.right))),
-        size(whole_packs(images * image)),
+        size(images * image),
         channel(2 * margin + size + most_packs * lanes),
+        packs(whole_packs((g.H - 1) * row + g.W) / lanes),
         runs(row == g.W ? 1 : g.H),
         run(row == g.W ? g.in_pixels() : g.W),
         pitch(row == g.W ? run : row) {}
@@ -101,6 +107,24 @@ struct Layout {
       for (Index j = 0; j < run; j += lanes) store(to + at + j, finish(load(from + j), at + j));
     for (Index r = whole; r < runs; ++r, at += run, from += pitch)
       for (Index j = 0; j < run; ++j) to[at + j] = finish(from[j], at + j);
+  }
+  // For each pack, the rows of a kernel that meet pixels of the image there, and not only its
+  // margin.
+  std::vector<Range> kernel_rows(const ConvGeometry& g) const {
+    std::vector<Range> rows;
+    for (Index first = 0; first < packs * lanes; first += lanes)
+      rows.push_back({std::max<Index>(0, g.pad.top - (first + lanes - 1) / row),
+                      std::min(g.K, g.H + g.pad.top - first / row)});
+    return rows;
+  }
+  // The other way round: for each row of the kernel, the packs in which it meets them.
+  std::vector<Range> packs_of_rows(const ConvGeometry& g) const {
+    std::vector<Range> ranges;
+    for (Index u = 0; u < g.K; ++u)
+      ranges.push_back(
+          {std::max<Index>(0, g.pad.top - u) * row / lanes,
+           std::min(packs, whole_packs(std::min(g.H, g.H + g.pad.top - u) * row) / lanes)});
+    return ranges;
   }
   // How far from an output pixel the input pixel of each tap (c, u, v) is.
   std::vector<Index> tap_offsets(const ConvGeometry& g) const {
