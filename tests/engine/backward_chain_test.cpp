@@ -4,7 +4,7 @@
 #include <pthread.h>
 
 #include <algorithm>
-#include <chrono>
+#include <ctime>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,7 +22,8 @@ namespace {
 // every frame larger.
 const std::size_t small_stack = sanitized ? 1 << 20 : 256 << 10;
 
-using Clock = std::chrono::steady_clock;
+// The processor's time, since others may use the machine.
+double now_in_ns() { return 1e9 * static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
 // Everything that malloc has handed out; the pool's blocks are among it.
 Index heap_bytes() {
@@ -56,8 +57,6 @@ Var chain_of_products(const Var& x, int ops) {
   return y;
 }
 
-using Nanoseconds = std::chrono::duration<double, std::nano>;
-
 // The least that a graph of scalars can be, without the engine: a node holds its input, its value
 // and a rule. Returns what building, sweeping and destroying it takes, per op.
 double ns_of_a_bare_op() {
@@ -66,7 +65,7 @@ double ns_of_a_bare_op() {
     std::vector<double> value;
     std::function<double(double)> rule;
   };
-  const auto start = Clock::now();
+  const double start = now_in_ns();
   auto y = std::make_shared<Node>(Node{nullptr, {1}, nullptr});
   for (int i = 0; i < ops_of_a_step; ++i) {
     const double c = 1 + 1e-7;
@@ -80,10 +79,10 @@ double ns_of_a_bare_op() {
     y = std::exchange(y->input, nullptr);
   }
   EXPECT_NEAR(gradient, 1 + 1e-7 * ops_of_a_step, 1e-5);
-  return Nanoseconds(Clock::now() - start).count() / ops_of_a_step;
+  return (now_in_ns() - start) / ops_of_a_step;
 }
 
-// Times are told of machines on which a bare op takes 70 ns. Slower ones, among them those that
+// Times are told of machines on which a bare op takes 70 ns. Slower ones, and those whose caches
 // others use at the same time, may take as many times longer as they do for bare ops.
 double allowance(double bare_op_ns) { return std::max(1.0, bare_op_ns / 70); }
 
@@ -93,27 +92,23 @@ struct ChainCost {
   double total() const { return forward + backward + destruction; }
 };
 
-double ns_per_op(Clock::time_point begin, Clock::time_point end) {
-  return Nanoseconds(end - begin).count() / million;
-}
-
 // What each of a million ops costs: keeping the graph in backward() leaves it to the destructor.
 ChainCost cost_of_chain(const Var& x) {
   ChainCost cost;
   release_pooled_buffers();
   const Index heap_before = heap_bytes();
-  const auto start = Clock::now();
+  const double start = now_in_ns();
   std::optional<Var> y = chain_of_products(x, million);
-  const auto built = Clock::now();
+  const double built = now_in_ns();
   cost.bytes = static_cast<double>(heap_bytes() - heap_before) / million;
-  const auto measured = Clock::now();
+  const double measured = now_in_ns();
   EXPECT_NEAR(backward(*y, {}, Graph::keep)[x].item(), y->item() / x.item(), 1e-3);
-  const auto swept = Clock::now();
+  const double swept = now_in_ns();
   y.reset();
-  const auto destroyed = Clock::now();
-  cost.forward = ns_per_op(start, built);
-  cost.backward = ns_per_op(measured, swept);
-  cost.destruction = ns_per_op(swept, destroyed);
+  const double destroyed = now_in_ns();
+  cost.forward = (built - start) / million;
+  cost.backward = (swept - measured) / million;
+  cost.destruction = (destroyed - swept) / million;
   return cost;
 }
 
@@ -122,7 +117,7 @@ TEST(BackwardChain, AMillionOpsNeedLittleStackTimeAndMemory) {
   double bare = 1e9;
   run_on_small_stack([&] {
     const Var x = Var::leaf(Tensor(2));
-    for (int run = 0; run < 3 && best.total() > most_ns; ++run) {  // others may use the machine
+    for (int run = 0; run < 3 && best.total() > most_ns; ++run) {
       for (int bares = 0; bares < 10; ++bares) bare = std::min(bare, ns_of_a_bare_op());
       const ChainCost cost = cost_of_chain(x);
       if (cost.total() < best.total()) best = cost;
@@ -179,10 +174,10 @@ TEST(BackwardChain, TenThousandOpsTakeLessThanAMicrosecondEach) {
   const Var x = Var::leaf(Tensor(Real(1)));
   double best = 1e9, bare = 1e9;
   for (int run = 0; run < 20; ++run) {  // by turns, as others may use the machine
-    const auto start = Clock::now();
+    const double start = now_in_ns();
     const Var y = chain_of_products(x, ops_of_a_step);
     EXPECT_NEAR(backward(y)[x].item(), y.item(), 1e-3);
-    best = std::min(best, Nanoseconds(Clock::now() - start).count() / ops_of_a_step);
+    best = std::min(best, (now_in_ns() - start) / ops_of_a_step);
     bare = std::min(bare, ns_of_a_bare_op());
   }
   if (sanitized) return;  // a sanitizer's time says nothing

@@ -1,8 +1,8 @@
 #include "backflow/apps/files/safetensors.h"
 
-#include <chrono>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <limits>
 
 #include "backflow/apps/files/atomic_file.h"
@@ -242,15 +242,23 @@ TEST(Safetensors, ADeepHeaderIsRefused) {
   expect_message(message_of_header(R"({"__metadata__":{"a":)" + deep), "array");
 }
 
-// Twice the tensors, twice the time: 40,000 took 12 s when it grew as the square.
+// Four times the tensors, four times the time, and not the sixteen of a search for each.
 TEST(Safetensors, AHeaderOfManyTensorsTakesLinearTime) {
-  std::string header = "{";
-  for (int i = 0; i < 40'000; ++i)
-    header += (i ? ",\"" : "\"") + std::to_string(i) +
-              R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
-  const auto start = std::chrono::steady_clock::now();
-  EXPECT_EQ(load_header(header + "}", "").tensors.size(), 40'000u);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(3));
+  const auto seconds = [](Index tensors) {
+    std::string header = "{";
+    for (Index i = 0; i < tensors; ++i)
+      header += (i ? ",\"" : "\"") + std::to_string(i) +
+                R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
+    const std::clock_t start = std::clock();  // the processor's time: others may use the machine
+    EXPECT_EQ(std::ssize(load_header(header + "}", "").tensors), tensors);
+    return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  };
+  double few = 1e9, many = 1e9;
+  for (int run = 0; run < 3; ++run) {
+    few = std::min(few, seconds(2'000));
+    many = std::min(many, seconds(8'000));
+  }
+  EXPECT_LT(many, 8 * few);
 }
 
 TEST(Safetensors, WhatTheFormatCannotHoldIsNotSaved) {
