@@ -30,14 +30,6 @@ class Matrices {
   PooledMemory<Real> memory_;
 };
 
-void clear(const Matrix& a) {
-  for (int j = 0; j < a.columns; ++j) std::fill_n(a.at(0, j), a.rows, Real(0));
-}
-
-void copy(const Matrix& to, const Matrix& from) {
-  for (int j = 0; j < to.columns; ++j) std::copy_n(from.at(0, j), to.rows, to.at(0, j));
-}
-
 void add(const Matrix& to, const Matrix& x) {
   for (int j = 0; j < to.columns; ++j)
     for (int i = 0; i < to.rows; ++i) *to.at(i, j) += *x.at(i, j);
@@ -133,7 +125,7 @@ bool BlockTridiagonal::eliminate() {
   for (int k = 0; k < blocks_; ++k) {
     const int m = size(k);
     const Matrix S = inverses_(k, m, m);
-    copy(S, of_T_(A));
+    copy(S, of_T_(A, m, m));
     if (k > 0) {
       const Matrix below = lower_(k - 1, m, m_);
       multiply(below, of_T_(B, m, m_), inverses_(k - 1));
@@ -153,7 +145,7 @@ Tensor BlockTridiagonal::logdet_gradient() const {
   const Matrices diagonal(m_, 2), work(m_, 2);
 
   const int last = blocks_ - 1;
-  copy(diagonal(last % 2, size(last), size(last)), inverses_(last));
+  copy(diagonal(last % 2), inverses_(last, size(last), size(last)));
   for (int k = last;; --k) {
     const int m = size(k);
     const Matrix Z = diagonal(k % 2, m, m);

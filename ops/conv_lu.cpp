@@ -148,7 +148,7 @@ void BandedFactors::factorize() {
 // are the entries of T^-1.
 void inverse_window(const Window& z, const Window& a, const int* exchanges, double* work) {
   const int m = z.diagonal.rows;
-  for (int j = 0; j < m; ++j) std::copy_n(a.diagonal.at(0, j), m, z.diagonal.at(0, j));
+  copy(z.diagonal, a.diagonal);
   if (z.right.columns > 0) {
     const Matrix product{work, m, z.right.columns, m};
     add_product(product, 0.0, 1.0, a.right, z.rest);
@@ -187,7 +187,7 @@ void BandedFactors::solve(const Matrix& x) const {
     const Window a = window(k);
     if (a.right.columns > 0)
       add_product(rows(k, m), 1.0, -1.0, a.right, rows(k + 1, a.right.columns));
-    for (int j = 0; j < x.columns; ++j) std::copy_n(rows(k, m).at(0, j), m, moved.at(0, j));
+    copy(moved, rows(k, m));
     add_product(rows(k, m), 0.0, 1.0, a.diagonal, moved);
   }
 }

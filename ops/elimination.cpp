@@ -61,16 +61,6 @@ void getri(const Columns<double>& a, const int* exchanges, double* work, int siz
   dgetri_(&a.columns, a.data, &a.leading, exchanges, work, &size, &info);
 }
 
-template <class T>
-void copy(const Columns<T>& to, const Columns<T>& from) {
-  for (int j = 0; j < from.columns; ++j) std::copy_n(from.at(0, j), from.rows, to.at(0, j));
-}
-
-template <class T>
-void clear(const Columns<T>& a) {
-  for (int j = 0; j < a.columns; ++j) std::fill_n(a.at(0, j), a.rows, T(0));
-}
-
 }  // namespace
 
 template <class T>

@@ -21,6 +21,8 @@
 // are the largest of their columns among the rows that are left, as in LAPACK's LU.
 #pragma once
 
+#include <algorithm>
+
 #include "backflow/engine/buffer.h"
 
 namespace backflow::inline BACKFLOW_PRECISION {
@@ -50,6 +52,16 @@ struct Columns {
     return {at(i, j), height, width, leading};
   }
 };
+
+template <class T>
+void copy(const Columns<T>& to, const Columns<T>& from) {
+  for (int j = 0; j < from.columns; ++j) std::copy_n(from.at(0, j), from.rows, to.at(0, j));
+}
+
+template <class T>
+void clear(const Columns<T>& a) {
+  for (int j = 0; j < a.columns; ++j) std::fill_n(a.at(0, j), a.rows, T(0));
+}
 
 // c = beta c + alpha a b.
 template <class T>
