@@ -59,7 +59,10 @@ class BufferPool {
   Buffer::Header* take(Index bytes) {
     std::lock_guard lock(mutex_);
     SizeClass* sizes = &classes_[size_class(bytes)];
-    if (sizes->free.empty() && crowded_at_ == bound_) sizes = nearest_with_free(sizes);
+    if (sizes->free.empty() && crowded_at_ == bound_)
+      sizes = nearest_with_free(sizes, 6 * steps_per_octave);
+    else if (sizes->free.empty() && use_.pooled_bytes > most_spare)
+      sizes = nearest_with_free(sizes, steps_per_octave);
     Buffer::Header* header = nullptr;
     if (sizes->free.empty()) {
       header = from_system(bytes, *sizes);
@@ -119,16 +122,34 @@ class BufferPool {
   // Blocks idle for so many others are of sizes that the program has left behind.
   static constexpr std::uint64_t patience = 1 << 14;
 
-  // The sizes themselves or the next larger ones, up to 64 times, that have a free block.
-  SizeClass* nearest_with_free(SizeClass* sizes) {
-    SizeClass* end = std::min(sizes + 6 * steps_per_octave + 1, classes_.data() + classes_.size());
-    SizeClass* found = std::find_if(sizes, end, [](const SizeClass& s) { return !s.free.empty(); });
+  // What live and free blocks may have together, beyond the most that was ever live. The steps of
+  // a program that needs gigabytes have many sizes that are not live together: to keep a block for
+  // each takes a quarter more. These are enough where blocks are lent in the place of those half as
+  // large; and small programs do not have so many.
+  static constexpr Index most_spare = Index{64} << 20;
+
+  bool is_left_behind(const Buffer::Header* free) const {
+    return given_back_ - free->given_back > patience;
+  }
+
+  // The sizes themselves or the next larger ones, so many steps up at most, that have a free block
+  // which was of use lately.
+  SizeClass* nearest_with_free(SizeClass* sizes, Index steps) {
+    SizeClass* end = std::min(sizes + steps + 1, classes_.data() + classes_.size());
+    SizeClass* found = std::find_if(sizes, end, [this](const SizeClass& s) {
+      return !s.free.empty() && !is_left_behind(s.free.back());
+    });
     return found == end ? sizes : found;
   }
 
   // The list of free blocks gets its room here, where failing is possible: giving back is not
   // allowed to fail.
   Buffer::Header* from_system(Index bytes, SizeClass& sizes) {
+    const Index most = std::max(bound_, live_blocks_bytes_ + bytes) + most_spare;
+    while (use_.pooled_bytes > 0 && live_blocks_bytes_ + use_.pooled_bytes + bytes > most) {
+      SizeClass& oldest = longest_idle();
+      to_system(oldest, oldest.free.begin());
+    }
     if (sizes.free.capacity() <= sizes.blocks) sizes.free.reserve(2 * sizes.blocks + 1);
     void* block = std::aligned_alloc(64, bytes);
     if (!block && use_.pooled_bytes > 0) {
@@ -143,16 +164,21 @@ class BufferPool {
     return header;
   }
 
-  // Gives one block back to the system: the one that has been idle for longest or, when all have
-  // been of use lately, the latest of `just_used`, as all others would be asked for again first.
-  void evict(SizeClass& just_used) {
-    const auto oldest = std::min_element(
+  // Of the free blocks, of which there must be one, the first of these sizes is idle for longest.
+  SizeClass& longest_idle() {
+    return *std::min_element(
         classes_.begin(), classes_.end(), [](const SizeClass& a, const SizeClass& b) {
           return !a.free.empty() &&
                  (b.free.empty() || a.free.front()->given_back < b.free.front()->given_back);
         });
-    if (given_back_ - oldest->free.front()->given_back > patience) {
-      to_system(*oldest, oldest->free.begin());
+  }
+
+  // Gives one block back to the system: the one that has been idle for longest or, when all have
+  // been of use lately, the latest of `just_used`, as all others would be asked for again first.
+  void evict(SizeClass& just_used) {
+    SizeClass& oldest = longest_idle();
+    if (is_left_behind(oldest.free.front())) {
+      to_system(oldest, oldest.free.begin());
     } else {
       to_system(just_used, just_used.free.end() - 1);
       crowded_at_ = bound_;

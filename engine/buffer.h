@@ -1,9 +1,10 @@
 // Pooled memory: a fresh page costs more to fault in than most ops cost to run, so freed blocks
 // are kept by size and handed out again. Thread-safe.
 //
-// Two bounds keep the pool modest. When the system has no more memory, the pool gives all its free
-// blocks back and asks again. And it keeps no more free bytes than were ever live at once: a
-// program that changes its sizes holds at most twice what it once needed. At that bound, a larger
+// Three bounds keep the pool modest. When the system has no more memory, the pool gives all its
+// free blocks back and asks again. It keeps no more free bytes than were ever live at once: a
+// program that changes its sizes holds at most twice what it once needed. And live and free blocks
+// together are no more than 64 MiB beyond the most that was ever live. Near these bounds, a larger
 // block may serve; it counts as live with all its bytes.
 #pragma once
 
