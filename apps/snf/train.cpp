@@ -46,12 +46,12 @@ class ImageTraining : public Task {
   double learning_rate(Index step) const override {
     return config_.lr * schedule_.factor(config_, step, steps_per_epoch());
   }
-  double validation_nll() const override {
+  double validation_nll(const EvaluationWatch& watch) const override {
     check_same_model();
-    return evaluate(model_, images_.validation, Split::validation, Noise::uniform, 0, ranks_).nll;
+    return likelihood(images_.validation, Split::validation, watch).nll;
   }
-  double test_nll() const override {
-    const Likelihood test = evaluate(model_, images_.test, Split::test, Noise::uniform, 0, ranks_);
+  double test_nll(const EvaluationWatch& watch) const override {
+    const Likelihood test = likelihood(images_.test, Split::test, watch);
     standard_error_of_best_ = test.standard_error;
     return test.nll;
   }
@@ -74,6 +74,9 @@ class ImageTraining : public Task {
   void check_same_model() const;
   TrainingStart start();
   Index steps_per_epoch() const;
+  Likelihood likelihood(const ImageSet& images, Split split, const EvaluationWatch& watch) const {
+    return evaluate(model_, images, split, Noise::uniform, 0, ranks_, watch);
+  }
   LogColumns columns() const {
     LogColumns columns{model_.objective_is_likelihood() ? "training NLL" : "objective"};
     if (!model_.has_exact_likelihood()) columns.nll = "NLL est.";

@@ -1,4 +1,5 @@
-// Ctrl-C as a question that the training loop asks between steps.
+// Ctrl-C as a question that the training loop asks between steps, and between the batches of an
+// evaluation.
 #pragma once
 
 #include <csignal>

@@ -26,6 +26,9 @@ bool has_file(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
+// Thrown out of an evaluation.
+struct Interrupted {};
+
 class Loop {
  public:
   Loop(Task& task, const TrainingPlan& plan, const RunDirectory& run, std::optional<RunLock> lock,
@@ -41,7 +44,8 @@ class Loop {
   bool is_interrupted();
   std::vector<std::uint32_t> training_order() const;
   void run_step();
-  EpochMetrics evaluate_epoch();
+  std::optional<EpochMetrics> evaluate_epoch();  // none: interrupted
+  EvaluationWatch watch(const char* what);
   bool is_best(double validation_nll) const;
   template <class Nll>
   double exact(const Nll& nll) const;
@@ -73,6 +77,7 @@ class Loop {
   std::vector<std::uint32_t> order_;  // of the training examples in this epoch
   // This epoch's: what it took before it was interrupted, if that is known, and when it went on.
   std::optional<Elapsed> elapsed_before_ = Elapsed{};
+  std::optional<double> step_seconds_;  // that its steps took, once they are done
   Clock::time_point epoch_start_, last_save_ = Clock::now();
   double save_seconds_ = 0;  // that the last checkpoint took to write
   int signal_ = 0;           // that asked one of the ranks to stop
@@ -146,11 +151,14 @@ bool Loop::run_epoch() {
   epoch_start_ = Clock::now();
   const Index first_step = elapsed_before_ ? 0 : position_.batch;
   order_ = training_order();
+  step_seconds_.reset();
   if (!run_steps()) return false;
-  const double step_seconds = elapsed().step_seconds;
+  step_seconds_ = elapsed().step_seconds;
   const Index steps = plan_.steps_of(epoch()) - first_step;  // that were timed
-  EpochMetrics row = evaluate_epoch();
-  row.ms_per_step = steps > 0 ? 1000 * step_seconds / static_cast<double>(steps) : 0;
+  std::optional<EpochMetrics> evaluated = evaluate_epoch();
+  if (!evaluated) return false;
+  EpochMetrics& row = *evaluated;
+  row.ms_per_step = steps > 0 ? 1000 * *step_seconds_ / static_cast<double>(steps) : 0;
   row.seconds = elapsed().seconds;
   if (writes_) metrics_.append(row);
   position_.epoch += 1;
@@ -186,7 +194,7 @@ bool Loop::run_steps() {
     run_step();
     trace_work("end of the step");
     ++profiled_steps_;
-    if (position_.batch < steps && save_is_due()) save_within_epoch();
+    if (save_is_due()) save_within_epoch();
   }
   profiled_seconds_ += seconds_since(start);
   return !interrupted;
@@ -215,21 +223,32 @@ void Loop::run_step() try {
   throw diverged(", step " + std::to_string(position_.batch + 1), cause);
 }
 
-EpochMetrics Loop::evaluate_epoch() {
+std::optional<EpochMetrics> Loop::evaluate_epoch() try {
   const double steps = static_cast<double>(plan_.steps_of(epoch()));
   EpochMetrics row;
   row.epoch = epoch();
   row.train_objective = position_.objective_sum / steps;
   row.reconstruction_loss = position_.reconstruction_sum / steps;
   row.learning_rate = task_.learning_rate(steps_done());
-  row.validation_nll = exact([&] { return task_.validation_nll(); });
+  row.validation_nll = exact([&] { return task_.validation_nll(watch("validation")); });
   if (!is_best(row.validation_nll)) return row;
-  row.test_nll = exact([&] { return task_.test_nll(); });
+  row.test_nll = exact([&] { return task_.test_nll(watch("test")); });
   position_.best_epoch = row.epoch;
   position_.best_nll = row.validation_nll;
   position_.best_test_nll = *row.test_nll;
   save(run_.best());
   return row;
+} catch (const Interrupted&) {
+  return {};
+}
+
+// A signal that comes when all is evaluated waits for the end of the epoch, which is near.
+EvaluationWatch Loop::watch(const char* what) {
+  return [this, what](Index done, Index all) {
+    if (done < all && is_interrupted()) throw Interrupted();
+    progress_->update(steps_done(), text("epoch %lld  %s: %lld of %lld", number(epoch()), what,
+                                         number(done), number(all)));
+  };
 }
 
 // Also when this epoch was found to be the best already, before it was interrupted.
@@ -254,11 +273,11 @@ Diverged Loop::diverged(const std::string& where, const Diverged& cause) const {
 
 // ---- What is kept -----------------------------------------------------------------------------
 
-// The steps of an epoch come before its evaluation: until then the two times are the same.
+// The steps of an epoch come before its evaluation.
 Elapsed Loop::elapsed() const {
   const Elapsed before = elapsed_before_.value_or(Elapsed{});
   const double now = seconds_since(epoch_start_);
-  return {before.seconds + now, before.step_seconds + now};
+  return {before.seconds + now, step_seconds_.value_or(before.step_seconds + now)};
 }
 
 void Loop::forget_elapsed() const {

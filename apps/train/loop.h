@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "backflow/apps/model/training_state.h"
+#include "backflow/apps/train/evaluation_watch.h"
 #include "backflow/apps/train/profile.h"
 #include "backflow/apps/train/ranks.h"
 #include "backflow/apps/train/run_directory.h"
@@ -48,8 +49,8 @@ class Task {
 
   // Exact, nats per example; or where that cannot be, an unbiased estimate, from the same random
   // numbers in each epoch. The loop asks for the test NLL where the validation NLL is the best.
-  virtual double validation_nll() const = 0;
-  virtual double test_nll() const = 0;
+  virtual double validation_nll(const EvaluationWatch& watch) const = 0;
+  virtual double test_nll(const EvaluationWatch& watch) const = 0;
 
   virtual void save(const std::filesystem::path& checkpoint, const Position& position) = 0;
   virtual void save_configuration(const Position& position) = 0;
@@ -77,15 +78,15 @@ struct TrainingStart {
   bool unsaved = true;
 };
 
-// Trains until the end of the plan, or until a signal (SIGINT, SIGTERM, SIGHUP) asks it to stop
-// between two steps, and returns 0, or 128 + the signal's number when all was saved. The lock is
-// that of the run directory, if there is one already. A picture or a line of the log that fails is
-// a warning; a row of the metrics or a checkpoint that cannot be written is an Error, and the last
-// good checkpoint stays. Throws Diverged, with epoch, step and cause.
+// Trains until the end of the plan, or until a signal (SIGINT, SIGTERM, SIGHUP) asks it to stop,
+// between two steps or two batches of an evaluation, which is then begun anew when the run goes on;
+// and returns 0, or 128 + the signal's number when all was saved. The lock is that of the run
+// directory, if there is one already. A picture or a line of the log that fails is a warning; a row
+// of the metrics or a checkpoint that cannot be written is an Error, and the last good checkpoint
+// stays. Throws Diverged, with epoch, step and cause.
 //
 // Several ranks train one model together; the task shares out its steps and likelihoods among them.
-// Only the first one writes files and speaks; a signal to any of them stops all, after the same
-// step.
+// Only the first one writes files and speaks; a signal to any of them stops all, at the same place.
 int run_training(Task& task, const TrainingPlan& plan, const RunDirectory& run,
                  std::optional<RunLock> lock, const TrainingStart& start,
                  Ranks& ranks = one_rank());

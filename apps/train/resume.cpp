@@ -34,9 +34,7 @@ std::optional<Checkpoint> find_checkpoint(const RunDirectory& run, bool resume,
 
 Position position_in(const Checkpoint& checkpoint, Index steps_of_epoch) {
   const Position position = position_of(checkpoint);
-  // A checkpoint of the best model is saved between the last step and the end of its epoch.
-  const bool evaluated = position.best_epoch == position.epoch + 1;
-  if (position.batch > steps_of_epoch || (position.batch == steps_of_epoch && !evaluated))
+  if (position.batch > steps_of_epoch)  // where all steps are done, the evaluation is still to come
     fail(checkpoint.name, "epoch ", position.epoch, ", step ", position.batch,
          " is no place in epochs of ", steps_of_epoch, " steps");
   return position;

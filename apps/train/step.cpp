@@ -207,18 +207,22 @@ static Likelihood summary(const std::vector<double>& log_probs) {
 }
 
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
-                    Index limit, Ranks& ranks) {
+                    Index limit, Ranks& ranks, const EvaluationWatch& watch) {
   constexpr Index batch = 100;
   const Index count = limit > 0 ? std::min(limit, images.count()) : images.count();
   std::vector<double> log_probs(count, 0.);
   std::vector<std::uint32_t> rows;
-  for (Index first = ranks.rank() * batch; first < count; first += ranks.count() * batch) {
-    rows.resize(std::min(batch, count - first));
-    std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
-    Pass pass = evaluation_pass(split, noise, first, std::ssize(rows));
-    pass.context = model.context().of_images(images, rows);
-    const Tensor values = log_prob(model, to_tensor(images, rows), pass);
-    std::copy_n(values.data(), values.size(), log_probs.begin() + first);
+  const Index round = ranks.count() * batch;  // a batch for each rank
+  for (Index done = 0; done < count; done += round) {
+    if (const Index first = done + ranks.rank() * batch; first < count) {
+      rows.resize(std::min(batch, count - first));
+      std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
+      Pass pass = evaluation_pass(split, noise, first, std::ssize(rows));
+      pass.context = model.context().of_images(images, rows);
+      const Tensor values = log_prob(model, to_tensor(images, rows), pass);
+      std::copy_n(values.data(), values.size(), log_probs.begin() + first);
+    }
+    if (watch) watch(std::min(done + round, count), count);
   }
   share_values(ranks, log_probs);
   return summary(log_probs);

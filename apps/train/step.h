@@ -3,6 +3,7 @@
 
 #include "backflow/apps/data/images.h"
 #include "backflow/apps/model/model.h"
+#include "backflow/apps/train/evaluation_watch.h"
 #include "backflow/apps/train/shards.h"
 #include "backflow/engine/optimizer.h"
 
@@ -53,7 +54,7 @@ struct Likelihood {
 // has no likelihood. Where the model takes a context it is that of p(image | context). Several
 // ranks share out the images, and all get the result, which has the bits of one rank's.
 Likelihood evaluate(const Model& model, const ImageSet& images, Split split, Noise noise,
-                    Index limit = 0, Ranks& ranks = one_rank());
+                    Index limit = 0, Ranks& ranks = one_rank(), const EvaluationWatch& watch = {});
 
 double bits_per_dim(double nats, const ImageShape& image);
 

@@ -41,7 +41,8 @@ Random random_of(const ZooConfig& config, Purpose purpose, std::uint32_t epoch =
 
 }  // namespace
 
-Tensor log_prob_in_batches(const Density& density, const ZooExamples& examples) {
+Tensor log_prob_in_batches(const Density& density, const ZooExamples& examples,
+                           const EvaluationWatch& watch) {
   std::vector<Tensor> parts;
   const Index n = examples.x.size(0);
   for (Index begin = 0; begin < n; begin += batch_of_evaluation) {
@@ -50,6 +51,7 @@ Tensor log_prob_in_batches(const Density& density, const ZooExamples& examples) 
     if (examples.context.defined()) pass.context = Var(rows_of(examples.context, begin, end));
     pass.probes = Random(0, purposes::dequantization).stream(static_cast<std::uint32_t>(begin));
     parts.push_back(density.log_prob(rows_of(examples.x, begin, end), pass));
+    if (watch) watch(end, n);
   }
   return concat(parts, 0);
 }
@@ -105,9 +107,13 @@ class TargetData : public ZooData {
   Var loss(const Density& density, Index step, Pass& pass) const override {
     return negative_objective(density, training_examples(step), pass);
   }
-  ZooScore validation(const Density& density) const override { return score(density, validation_); }
-  ZooScore test(const Density& density) const override { return score(density, test_); }
-  ZooScore report(const Density& density) const override { return score(density, report_); }
+  ZooScore validation(const Density& density, const EvaluationWatch& watch) const override {
+    return score(density, validation_, watch);
+  }
+  ZooScore test(const Density& density, const EvaluationWatch& watch) const override {
+    return score(density, test_, watch);
+  }
+  ZooScore report(const Density& density) const override { return score(density, report_, {}); }
 
   Tensor draw_contexts(Index n, const Random& random) const override {
     if (!given_label_) return {};
@@ -142,7 +148,7 @@ class TargetData : public ZooData {
     Tensor log_p = {};
   };
   // Drawn when they are asked for.
-  ZooScore score(const Density& density, HeldOut& held_out) const;
+  ZooScore score(const Density& density, HeldOut& held_out, const EvaluationWatch& watch) const;
   ZooExamples training_examples(Index step) const;
   Tensor on_grid(const Tensor& x) const { return grid_ ? rounded(x, zoo_grid_step) : x; }
 
@@ -165,7 +171,8 @@ ZooExamples TargetData::training_examples(Index step) const {
   return {on_grid(sample.x), one_hot(sample.labels, target_.labels)};
 }
 
-ZooScore TargetData::score(const Density& density, HeldOut& held_out) const {
+ZooScore TargetData::score(const Density& density, HeldOut& held_out,
+                           const EvaluationWatch& watch) const {
   if (!held_out.log_p.defined()) {
     const Random random(0, purposes::targets, held_out.epoch);
     ZooExamples& examples = held_out.examples;
@@ -178,7 +185,7 @@ ZooScore TargetData::score(const Density& density, HeldOut& held_out) const {
       held_out.log_p = grid_ ? grid_->log_prob(examples.x) : target_.log_density(examples.x);
     }
   }
-  return score_of(log_prob_in_batches(density, held_out.examples), held_out.log_p, *bound());
+  return score_of(log_prob_in_batches(density, held_out.examples, watch), held_out.log_p, *bound());
 }
 
 // A distribution on the grid as a density: that of a cell is its probability over its area.
@@ -224,9 +231,13 @@ class EnergyData : public ZooData {
     const auto [x, log_q] = density.recorded_sample_and_log_prob(config_.batch_size, random, pass);
     return mean(log_q + weight(step) * target_.energy(x));
   }
-  ZooScore validation(const Density& density) const override { return score(density, few, 0); }
-  ZooScore test(const Density& density) const override { return score(density, few, 1); }
-  ZooScore report(const Density& density) const override { return score(density, many, 1); }
+  ZooScore validation(const Density& density, const EvaluationWatch& watch) const override {
+    return score(density, few, 0, watch);
+  }
+  ZooScore test(const Density& density, const EvaluationWatch& watch) const override {
+    return score(density, few, 1, watch);
+  }
+  ZooScore report(const Density& density) const override { return score(density, many, 1, {}); }
 
   std::string name() const override { return target_.name; }
   std::string description() const override { return target_.name + (": " + help()); }
@@ -244,24 +255,27 @@ class EnergyData : public ZooData {
   double weight(Index step) const {
     return std::min(1.0, 0.01 + 2 * static_cast<double>(step) / static_cast<double>(config_.steps));
   }
-  ZooScore score(const Density& density, Index count, std::uint32_t part) const;
+  ZooScore score(const Density& density, Index count, std::uint32_t part,
+                 const EvaluationWatch& watch) const;
 
   const ZooConfig config_;
   const Target& target_;
 };
 
 // The same noise each time, and other noise than that of training.
-ZooScore EnergyData::score(const Density& density, Index count, std::uint32_t part) const {
+ZooScore EnergyData::score(const Density& density, Index count, std::uint32_t part,
+                           const EvaluationWatch& watch) const {
   const NoGrad no_grad;
   const Random random = Random(0, purposes::targets, part);
   std::vector<double> values;
   for (Index begin = 0; begin < count; begin += batch_of_evaluation) {
+    const Index end = std::min(count, begin + batch_of_evaluation);
     Pass pass;
     const auto [x, log_q] = density.recorded_sample_and_log_prob(
-        std::min(batch_of_evaluation, count - begin),
-        random.stream(static_cast<std::uint32_t>(begin)), pass);
+        end - begin, random.stream(static_cast<std::uint32_t>(begin)), pass);
     const Tensor sum = log_q.value() + target_.energy(x).value();
     for (const Real value : sum.values()) values.push_back(static_cast<double>(value));
+    if (watch) watch(end, count);
   }
   const Mean free_energy = mean_of(values);
   return {.count = count,
@@ -302,11 +316,13 @@ class TableData : public ZooData {
   Index dimensions() const override { return splits_.columns.dimensions(); }
   Index contexts() const override { return splits_.columns.contexts(); }
   Var loss(const Density& density, Index step, Pass& pass) const override;
-  ZooScore validation(const Density& density) const override {
-    return score(density, splits_.validation);
+  ZooScore validation(const Density& density, const EvaluationWatch& watch) const override {
+    return score(density, splits_.validation, watch);
   }
-  ZooScore test(const Density& density) const override { return score(density, splits_.test); }
-  ZooScore report(const Density& density) const override { return test(density); }
+  ZooScore test(const Density& density, const EvaluationWatch& watch) const override {
+    return score(density, splits_.test, watch);
+  }
+  ZooScore report(const Density& density) const override { return test(density, {}); }
 
   Tensor draw_contexts(Index n, const Random& random) const override {
     if (contexts() == 0) return {};
@@ -338,8 +354,9 @@ class TableData : public ZooData {
  private:
   static Tensor chosen(const Tensor& x, const std::vector<std::uint32_t>& rows);
   // In nats of the data: the standardisation is a part of the map.
-  ZooScore score(const Density& density, const TableSplit& split) const {
-    ZooScore score = score_of(log_prob_in_batches(density, {split.x, split.context}));
+  ZooScore score(const Density& density, const TableSplit& split,
+                 const EvaluationWatch& watch) const {
+    ZooScore score = score_of(log_prob_in_batches(density, {split.x, split.context}, watch));
     score.nll += splits_.columns.log_scale();
     return score;
   }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "backflow/apps/train/evaluation_watch.h"
 #include "backflow/apps/zoo/config.h"
 #include "backflow/apps/zoo/figures.h"
 #include "backflow/apps/zoo/table.h"
@@ -49,8 +50,8 @@ class ZooData {
 
   // By other examples than those of any training step: which best checkpoint is chosen, which
   // result is shown beside it, and what is reported in the end, by as many examples as there are.
-  virtual ZooScore validation(const Density& density) const = 0;
-  virtual ZooScore test(const Density& density) const = 0;
+  virtual ZooScore validation(const Density& density, const EvaluationWatch& watch = {}) const = 0;
+  virtual ZooScore test(const Density& density, const EvaluationWatch& watch = {}) const = 0;
   virtual ZooScore report(const Density& density) const = 0;
 
   // What a batch of n is given where the flow takes a context: those of data, drawn at random.
@@ -82,7 +83,8 @@ std::unique_ptr<ZooData> load_zoo_data(const ZooConfig& config);
 void check_zoo_context(const ZooConfig& config);
 
 // (n): log q, in nats, of examples that are too many for one batch.
-Tensor log_prob_in_batches(const Density& density, const ZooExamples& examples);
+Tensor log_prob_in_batches(const Density& density, const ZooExamples& examples,
+                           const EvaluationWatch& watch = {});
 
 // Scores from log q and, where it is known, log p of each example.
 ZooScore score_of(const Tensor& log_q);

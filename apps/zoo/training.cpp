@@ -44,11 +44,11 @@ class ZooTraining : public Task {
 
   StepResult step(const std::vector<std::uint32_t>&, Index, Index step) override;
   double learning_rate(Index step) const override;
-  double validation_nll() const override {
-    return scored([&] { return data_->validation(density_); }).estimate();
+  double validation_nll(const EvaluationWatch& watch) const override {
+    return scored([&] { return data_->validation(density_, watch); }).estimate();
   }
-  double test_nll() const override {
-    return scored([&] { return data_->test(density_); }).estimate();
+  double test_nll(const EvaluationWatch& watch) const override {
+    return scored([&] { return data_->test(density_, watch); }).estimate();
   }
   void save(const fs::path& checkpoint, const Position& position) override {
     save_zoo_checkpoint(checkpoint, config_, data_->columns(), density_, optimizer_, position);

@@ -314,7 +314,7 @@ TEST_F(Resume, APlaceThatIsNoneIsRefused) {
   const TensorFile good = load_safetensors(last);
   const std::vector<std::array<std::string, 3>> bad = {
       {"epoch", "-1", "no place"},
-      {"batch", "50", "no place in epochs of 50 steps"},
+      {"batch", "51", "no place in epochs of 50 steps"},
       {"batch", "half", "'batch' should be a number, found 'half'"},
       {"optimizer_steps", "", "'optimizer_steps' should be a number, found ''"},
       {"data_checksum", "0", "not the images that this run began with"}};

@@ -2,6 +2,9 @@
 #include "backflow/apps/train/loop.h"
 
 #include <array>
+#include <chrono>
+#include <csignal>
+#include <thread>
 
 #include "backflow/apps/files/atomic_file.h"
 #include "backflow/tests/apps/files/scratch.h"
@@ -17,6 +20,8 @@ class Counting : public Task {
   std::vector<Position> saved;
   int evaluations = 0, tests = 0, configurations = 0;
   Index fails_at = 0, tells_at = 0;
+  // A signal comes after the first of two batches of this evaluation, of validation or of testing.
+  std::optional<int> stopped_validation, stopped_test;
 
   StepResult step(const std::vector<std::uint32_t>& examples, Index, Index step) override {
     if (step == fails_at) throw Diverged("a value is not finite");
@@ -26,10 +31,12 @@ class Counting : public Task {
   }
   std::string news() override { return steps.back() == tells_at ? "what is new\n" : ""; }
   double learning_rate(Index step) const override { return 0.5 / static_cast<double>(step); }
-  double validation_nll() const override {
+  double validation_nll(const EvaluationWatch& watch) const override {
+    evaluate(watch, evaluations == stopped_validation);
     return validation_nlls[const_cast<Counting*>(this)->evaluations++];
   }
-  double test_nll() const override {
+  double test_nll(const EvaluationWatch& watch) const override {
+    evaluate(watch, tests == stopped_test);
     ++const_cast<Counting*>(this)->tests;
     return 7;
   }
@@ -47,6 +54,13 @@ class Counting : public Task {
   std::string end(const Position&) const override { return ""; }
   std::string resuming_command() const override { return ""; }
   void show_profile(const Profile&, Index, double) const override {}
+
+ private:
+  static void evaluate(const EvaluationWatch& watch, bool stopped) {
+    if (stopped) std::raise(SIGTERM);
+    watch(1, 2);
+    watch(2, 2);
+  }
 };
 
 const TrainingPlan plan{.name = "counting",
@@ -128,6 +142,71 @@ TEST(Loop, GoesOnWithinAnEpochWithTheExamplesThatAreLeft) {
   const std::vector<std::vector<std::uint32_t>> left(whole.batches.begin() + 5,
                                                      whole.batches.end());
   EXPECT_EQ(rest.batches, left);
+}
+
+TEST(Loop, AnEvaluationThatIsInterruptedIsBegunAnew) {
+  for (const bool validation : {true, false}) {
+    const Scratch scratch;
+    const RunDirectory directory{scratch / "run"};
+    Counting first, rest;
+    (validation ? first.stopped_validation : first.stopped_test) = 1;
+    EXPECT_EQ(run(first, directory), 128 + SIGTERM);
+    EXPECT_EQ(first.steps.back(), 6);
+    const Position place = first.saved.back();
+    EXPECT_EQ(place.epoch, 1);
+    EXPECT_EQ(place.batch, 3) << "all steps of the second epoch";
+    EXPECT_EQ(place.best_epoch, 1);
+    EXPECT_EQ(MetricsTable(directory.metrics(), 4).rows().size(), 1u);
+
+    rest.validation_nlls = {2, 2.5, 1};
+    EXPECT_EQ(run(rest, directory, {.position = place, .resumed = true, .unsaved = false}), 0);
+    EXPECT_EQ(rest.steps.front(), 7);
+    EXPECT_EQ(rest.evaluations, 3);
+    const MetricsTable metrics(directory.metrics(), 4);
+    ASSERT_EQ(metrics.rows().size(), 4u);
+    EXPECT_EQ(metrics.rows()[1].train_objective, 10);
+    EXPECT_EQ(metrics.rows()[1].validation_nll, 2);
+    EXPECT_EQ(metrics.rows()[1].test_nll, 7);
+  }
+}
+
+TEST(Loop, TheTimeOfAnInterruptedEvaluationIsNoneOfTheSteps) {
+  class Slow : public Counting {
+    StepResult step(const std::vector<std::uint32_t>& examples, Index epoch, Index step) override {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      return Counting::step(examples, epoch, step);
+    }
+    double validation_nll(const EvaluationWatch& watch) const override {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      return Counting::validation_nll(watch);
+    }
+  } task;
+  task.stopped_validation = 0;
+  const Scratch scratch;
+  const RunDirectory directory{scratch / "run"};
+  run(task, directory);
+  const Position place = task.saved.back();
+  const std::optional<Elapsed> elapsed = load_elapsed(directory, place.epoch, place.batch);
+  ASSERT_TRUE(elapsed);
+  EXPECT_GE(elapsed->step_seconds, 0.006);
+  EXPECT_GE(elapsed->seconds, elapsed->step_seconds + 0.004);
+}
+
+TEST(Loop, ASignalAfterTheLastBatchOfAnEvaluationWaitsForTheEndOfTheEpoch) {
+  class Late : public Counting {
+    double test_nll(const EvaluationWatch& watch) const override {
+      watch(1, 2);
+      std::raise(SIGTERM);
+      watch(2, 2);
+      return 7;
+    }
+  } task;
+  const Scratch scratch;
+  const RunDirectory directory{scratch / "run"};
+  EXPECT_EQ(run(task, directory), 128 + SIGTERM);
+  EXPECT_EQ(task.saved.back().epoch, 1);
+  EXPECT_EQ(task.saved.back().batch, 0);
+  EXPECT_EQ(MetricsTable(directory.metrics(), 4).rows().size(), 1u);
 }
 
 TEST(Loop, SaysWhatAStepGaveRiseTo) {

@@ -168,12 +168,18 @@ TEST(Ranks, WithoutImagesComeToTheSameBits) {
   }
 }
 
-TEST(Ranks, EvaluateToTheSameBitsAsOneDoes) {
+// Some of its images several times.
+Tiny tiny_with_images(Index count) {
   Tiny tiny(find_experiment("selfnorm_cnn_mnist"));
-  const Model model(tiny.config, tiny.image);
   const std::vector<std::uint8_t> some = tiny.images.pixels;
-  while (tiny.images.count() < 730)  // images that are no whole number of batches
+  while (tiny.images.count() < count)
     tiny.images.pixels.insert(tiny.images.pixels.end(), some.begin(), some.end());
+  return tiny;
+}
+
+TEST(Ranks, EvaluateToTheSameBitsAsOneDoes) {
+  const Tiny tiny = tiny_with_images(730);  // no whole number of batches
+  const Model model(tiny.config, tiny.image);
   const auto evaluated = [&](Ranks& ranks, Index limit) {
     const Likelihood found =
         evaluate(model, tiny.images, Split::test, Noise::uniform, limit, ranks);
@@ -184,6 +190,18 @@ TEST(Ranks, EvaluateToTheSameBitsAsOneDoes) {
     for (const AfterSteps& found :
          on_ranks(4, [&](Ranks& ranks) { return evaluated(ranks, limit); }))
       EXPECT_TRUE(found == evaluated(one_rank(), limit)) << limit;
+}
+
+TEST(Ranks, WatchAnEvaluationEquallyOften) {
+  const Tiny tiny = tiny_with_images(430);
+  const Model model(tiny.config, tiny.image);
+  for (const auto& seen : on_ranks(4, [&](Ranks& ranks) {
+         std::vector<std::pair<Index, Index>> seen;
+         evaluate(model, tiny.images, Split::test, Noise::uniform, 430, ranks,
+                  [&](Index done, Index all) { seen.emplace_back(done, all); });
+         return seen;
+       }))
+    EXPECT_EQ(seen, (std::vector<std::pair<Index, Index>>{{400, 430}, {430, 430}}));
 }
 
 // ---- Files ------------------------------------------------------------------------------------

@@ -181,6 +181,23 @@ TEST(Evaluate, DoesNotDependOnTheBatchesItIsCutInto) {
   EXPECT_NEAR(up_to_it - before_it, alone, tolerance * alone);
 }
 
+TEST(Evaluate, IsWatchedAfterEveryBatchAndMayBeStoppedThere) {
+  const Trainer trainer("exact");
+  const ImageSet images = random_images(230);
+  std::vector<std::pair<Index, Index>> seen;
+  const auto evaluate_until = [&](Index last) {
+    evaluate(trainer.model, images, Split::test, Noise::uniform, 0, one_rank(),
+             [&](Index done, Index all) {
+               seen.emplace_back(done, all);
+               if (done == last) throw last;
+             });
+  };
+  evaluate_until(-1);
+  EXPECT_EQ(seen, (std::vector<std::pair<Index, Index>>{{100, 230}, {200, 230}, {230, 230}}));
+  EXPECT_THROW(evaluate_until(200), Index);
+  EXPECT_EQ(seen.size(), 5u);
+}
+
 TEST(Evaluate, TheLimitTakesTheFirstImages) {
   const Trainer trainer("exact");
   const auto limited = [&](Index limit) {

@@ -104,6 +104,28 @@ TEST(ZooData, TheSameSeedAndStepHaveTheSameExamples) {
   }
 }
 
+TEST(ZooData, ScoresAreWatched) {
+  for (const std::string target : {"8gaussians", "u1"}) {
+    const ZooConfig config = config_of("planar", target);
+    const auto data = load_zoo_data(config);
+    const ZooDensity density(config, 2, 0);
+    for (const bool validation : {true, false}) {
+      std::vector<Index> done;
+      Index count = 0;
+      const EvaluationWatch watch = [&](Index some, Index all) {
+        done.push_back(some);
+        count = all;
+      };
+      const ZooScore score =
+          validation ? data->validation(density, watch) : data->test(density, watch);
+      EXPECT_EQ(count, score.count) << target;
+      ASSERT_GT(done.size(), 1u) << target;
+      EXPECT_EQ(done.front(), 1000) << target;
+      EXPECT_EQ(done.back(), count) << target;
+    }
+  }
+}
+
 TEST(ZooData, LabelsAreGivenAndHaveTheirEntropy) {
   ZooConfig config = config_of("neural_spline_coupling", "8gaussians");
   config.context = "label";
