@@ -111,30 +111,6 @@ TEST(Buffer, FreedMemoryIsPooled) {
   EXPECT_EQ(memory_use().live_bytes - live, pooled);
 }
 
-// Megabytes that nobody writes to, so that no page of them is there.
-Buffer untouched(Index megabytes) { return Buffer((megabytes << 20) / real_bytes); }
-
-TEST(Buffer, FreeBlocksMakeRoomForOthersBeforeThePoolGrows) {
-  release_pooled_buffers();
-  { const Buffer most = untouched(1500); }
-  EXPECT_GT(memory_use().pooled_bytes, Index{1500} << 20);
-  const Buffer less = untouched(700);
-  const MemoryUse use = memory_use();
-  EXPECT_LE(use.live_bytes + use.pooled_bytes, Index{1500 + 64 + 1} << 20);
-  release_pooled_buffers();
-}
-
-TEST(Buffer, OfALargePoolABlockServesForThoseHalfAsLarge) {
-  release_pooled_buffers();
-  { const Buffer larger = untouched(210); }
-  const Index asked = memory_use().system_allocations;
-  { const Buffer half = untouched(110); }
-  EXPECT_EQ(memory_use().system_allocations, asked);
-  { const Buffer less = untouched(90); }
-  EXPECT_EQ(memory_use().system_allocations, asked + 1);
-  release_pooled_buffers();
-}
-
 TEST(Buffer, SharedWhileAnotherHandleLives) {
   Buffer a(10);
   EXPECT_FALSE(a.shared());

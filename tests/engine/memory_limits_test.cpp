@@ -64,6 +64,29 @@ TEST(Pool, NeverKeepsMoreFreeBytesThanWereLiveAtOnce) {
   release_pooled_buffers();
 }
 
+TEST(Pool, FreeBlocksMakeRoomForOthersBeforeItGrows) {
+  if (sanitized) return;  // a sanitizer touches what nobody writes
+  release_pooled_buffers();
+  const Index most = std::max(memory_use().live_bytes, 2048 * mega);  // more than all tests held
+  { const Buffer buffer(reals_of(most)); }
+  const Buffer third(reals_of(most / 3));
+  const MemoryUse use = memory_use();
+  EXPECT_LE(use.live_bytes + use.pooled_bytes, most + most / 8 + 64 * mega);
+  release_pooled_buffers();
+}
+
+TEST(Pool, LendsBlocksForThoseHalfAsLargeWhenManyBytesAreFree) {
+  if (sanitized) return;  // a sanitizer touches what nobody writes
+  release_pooled_buffers();
+  { const Buffer large(reals_of(210 * mega)); }
+  const Index asked = memory_use().system_allocations;
+  { const Buffer half(reals_of(110 * mega)); }
+  EXPECT_EQ(memory_use().system_allocations, asked);
+  { const Buffer less(reals_of(90 * mega)); }
+  EXPECT_EQ(memory_use().system_allocations, asked + 1);
+  release_pooled_buffers();
+}
+
 // A loop over sizes that are never live together, for longer than the pool's patience.
 TEST(Pool, LeavesOldSizesBehindAndThenAsksTheSystemNothing) {
   if (sanitized) return;  // a sanitizer touches what nobody writes
