@@ -59,10 +59,7 @@ class BufferPool {
   Buffer::Header* take(Index bytes) {
     std::lock_guard lock(mutex_);
     SizeClass* sizes = &classes_[size_class(bytes)];
-    if (sizes->free.empty() && crowded_at_ == bound_)
-      sizes = nearest_with_free(sizes, 6 * steps_per_octave);
-    else if (sizes->free.empty() && use_.pooled_bytes > most_spare)
-      sizes = nearest_with_free(sizes, steps_per_octave);
+    if (sizes->free.empty()) sizes = nearest_with_free(sizes, steps_of_lending());
     Buffer::Header* header = nullptr;
     if (sizes->free.empty()) {
       header = from_system(bytes, *sizes);
@@ -130,6 +127,12 @@ class BufferPool {
 
   bool is_left_behind(const Buffer::Header* free) const {
     return given_back_ - free->given_back > patience;
+  }
+
+  // How many steps larger a block may be than the one that it stands in for.
+  Index steps_of_lending() const {
+    if (crowded_at_ == bound_) return 6 * steps_per_octave;
+    return use_.pooled_bytes > most_spare ? steps_per_octave : 0;
   }
 
   // The sizes themselves or the next larger ones, so many steps up at most, that have a free block

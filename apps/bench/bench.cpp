@@ -54,8 +54,8 @@ class LayerProducts {
 };
 
 // The configuration's optimizer on as many parameters as the model has, without the model; or on 4
-// million of them, which no cache holds with what belongs to each: more take longer in proportion,
-// and would need as much memory as the model does.
+// million of them, whose 64 MB and more are read from memory as those of a larger model are: more
+// take longer in proportion, and would need as much memory as the model does.
 class OptimizerPass : private Module {
  public:
   OptimizerPass(const Config& config, Index count)
