@@ -10,6 +10,9 @@ namespace fs = std::filesystem;
 const std::string mpirun = MPIRUN;
 // It looks for an agent that logs in to other machines in any case.
 const std::string options = " --allow-run-as-root --oversubscribe --mca plm_rsh_agent /bin/true";
+// After a process has ended with an error, the others are killed without the second that they
+// otherwise have to save in.
+const std::string impatient = " --mca odls_base_sigkill_timeout 0";
 
 class MpiRanks : public testing::Test {
  protected:
@@ -20,13 +23,15 @@ class MpiRanks : public testing::Test {
     snf.write_images("data/mnist", 16);
   }
 
-  Finished on_ranks(int ranks, const std::string& arguments, const Conditions& conditions = {}) {
+  Finished on_ranks(int ranks, const std::string& arguments, const Conditions& conditions = {},
+                    const std::string& mpirun_options = "") {
     Words words = split(arguments);
     // Containers may forbid that processes read each other's memory, which mpirun then complains
     // of; and it puts its own directory into PATH, where gnuplot is, which takes longer than all
     // the rest.
-    Words start = split(mpirun + options + " --mca btl_vader_single_copy_mechanism none -n " +
-                        std::to_string(ranks) + " /usr/bin/env");
+    Words start = split(mpirun + options + mpirun_options +
+                        " --mca btl_vader_single_copy_mechanism none -n " + std::to_string(ranks) +
+                        " /usr/bin/env");
     start.insert(start.end(), {"PATH=" + conditions.path, snf.program()});
     words.insert(words.begin(), start.begin(), start.end());
     return snf.run(words, conditions);
@@ -92,14 +97,14 @@ TEST_F(MpiRanks, OneThatIsKilledEndsTheRunWhichGoesOnWithAnotherNumber) {
     const std::vector<pid_t> ranks = ranks_at_work();
     return has_best() && ranks.size() == 2 && kill(ranks[1], SIGKILL) == 0;
   };
-  EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 15", conditions).code, 0);
+  EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 15", conditions, impatient).code, 0);
   expect_success(on_ranks(4, "train selfnorm_cnn_mnist --out run --resume --quiet"));
   EXPECT_TRUE(checkpoint("run") == checkpoint("whole"));
 }
 
 TEST_F(MpiRanks, ThatCannotTrainTogetherAreToldInALine) {
   const auto refuse = [&](int ranks, const std::string& options, const Words& words) {
-    const Finished run = on_ranks(ranks, options);
+    const Finished run = on_ranks(ranks, options, {}, impatient);
     EXPECT_EQ(run.code, 2);
     const std::string line = run.err.substr(0, run.err.find('\n'));
     for (const std::string& word : words)
