@@ -140,9 +140,19 @@ Point draw_moons(Draws& draws) {
 }
 
 double density_of_moon(Point p, int moon) {
+  // Where the integral takes the half circle is the same for every point, and sines are dear.
+  static const std::vector<Point> places = [] {
+    std::vector<Point> all;
+    integral(0, pi, 60, [&](double t) {
+      all.push_back({std::cos(t), std::sin(t)});
+      return 0.0;
+    });
+    return all;
+  }();
   const double x = (p.x + 1) / 2, y = (p.y + 0.2) / 2;
-  const double arc = integral(0, pi, 60, [=](double t) {
-    const double c = std::cos(t), s = std::sin(t);
+  auto place = places.begin();
+  const double arc = integral(0, pi, 60, [&](double) {
+    const auto [c, s] = *place++;
     return moon == 0 ? normal_2d(x - c, y - s, moon_noise)
                      : normal_2d(x - 1 + c, y - 0.5 + s, moon_noise);
   });

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds what strangers to this project would: a project that has it as a subproject, with g++ in
-# float and with clang++ in double; then, with a portable package installed in build_portable/root,
-# projects that find it by pkg-config, CMake and Meson. Each of their programs must print what it is
-# known to print, with the library for the baseline of x86-64, compiled in the least time; or with
-# --all-levels with each variant of it that this processor can run, compiled as for a release. They work
-# in a temporary directory, from copies.
+# Builds what strangers to this project would: a project that has it as a subproject, with clang++ in
+# double; then, with a portable package installed in build_portable/root, projects that find it by
+# pkg-config, CMake and Meson. Each of their programs must print what it is known to print, with the
+# library for the baseline of x86-64, compiled in the least time. They work in a temporary directory,
+# from copies. With --all-levels the subproject is built with g++ in float as well, and the package
+# has each variant of the library that this processor can run, compiled as for a release.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 source apps/setup.sh
@@ -165,7 +165,7 @@ by_pretrained_models() {
 install_build_tools
 need clang cmake make
 known='1.35730, gradient 0.36788 0.00000 -0.14936'
-(subproject g++ backflow "4 bytes: $known")
+if [[ -n $levels ]]; then (subproject g++ backflow "4 bytes: $known"); fi
 (subproject clang++ backflow_f64 "8 bytes: $known")
 install_package
 headers
