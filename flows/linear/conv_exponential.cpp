@@ -70,7 +70,11 @@ std::unique_ptr<Flow> make_conv1x1(Index channels, const Random& random) {
 // and that of p_(i-1) is g + T^T g_i / i with g_i the gradient of p_i. Each term adds to the
 // kernel's gradient that of a convolution of p_(i-1) whose output has the gradient g_i / i.
 Var conv_exp(const Var& x, const Var& kernel, int terms) {
-  const Conv2d same = Conv2d::same(kernel.shape());
+  const Shape& shape = kernel.shape();
+  if (shape.rank() != 4 || shape[0] != shape[1] || shape[2] % 2 == 0 || shape[3] % 2 == 0)
+    fail("conv_exp", "a kernel (C, C, K, L) of odd sizes expected, the shape is ", shape);
+  if (terms < 0) fail("conv_exp", "0 terms or more expected, not ", terms);
+  const Conv2d same = Conv2d::same(shape);
   std::vector<Tensor> p{x.value()};
   Tensor y = x.value();
   for (int i = 1; i <= terms; ++i) {

@@ -395,5 +395,21 @@ TEST(ConvExp, GradientsAgreeWithDifferences) {
   EXPECT_TRUE(report) << report.failure;
 }
 
+TEST(ConvExp, ErrorsNameTheShapesAndTheTerms) {
+  const auto error = [](const Shape& x, const Shape& kernel, int terms) {
+    return error_of([&] { conv_exp(Tensor::zeros(x), Tensor::zeros(kernel), terms); });
+  };
+  // What they make of x could be added to it: its channels, or its only pixel, would be repeated.
+  const std::string expected =
+      "[conv_exp] a kernel (C, C, K, L) of odd sizes expected, the shape is ";
+  EXPECT_EQ(error({2, 1, 4, 4}, {3, 1, 3, 3}, 1), expected + "(3, 1, 3, 3)");
+  EXPECT_EQ(error({2, 1, 1, 1}, {1, 1, 2, 2}, 1), expected + "(1, 1, 2, 2)");
+  EXPECT_EQ(error({2, 1, 1, 4}, {1, 1, 3, 4}, 1), expected + "(1, 1, 3, 4)");
+  EXPECT_EQ(error({2, 3, 4, 4}, {3, 3}, 1), expected + "(3, 3)");
+  EXPECT_EQ(error({2, 3, 4, 4}, {2, 2, 3, 3}, 6),
+            "[conv2d] channels differ: images (2, 3, 4, 4), kernels (2, 2, 3, 3)");
+  EXPECT_EQ(error({2, 2, 4, 4}, {2, 2, 3, 3}, -1), "[conv_exp] 0 terms or more expected, not -1");
+}
+
 }  // namespace
 }  // namespace backflow::inline BACKFLOW_PRECISION
