@@ -11,8 +11,8 @@
 namespace backflow::inline BACKFLOW_PRECISION {
 
 // The series up to T^terms / terms!; x (B, C, H, W), kernel (C, C, K, L) of odd sizes.
-// `terms` convolutions forward, as many back, and as many gradients of the kernel. Fails for a kernel
-// of another shape, and for less than no terms.
+// `terms` convolutions forward, as many back, and as many gradients of the kernel. Fails for a
+// kernel of another shape, and for less than no terms.
 Var conv_exp(const Var& x, const Var& kernel, int terms);
 
 // z = exp(T(k)) Q (x + b) + c: a bias for each value before and after, a 1x1 convolution Q (64
