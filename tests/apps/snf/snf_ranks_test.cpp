@@ -97,7 +97,7 @@ TEST_F(MpiRanks, OneThatIsKilledEndsTheRunWhichGoesOnWithAnotherNumber) {
     const std::vector<pid_t> ranks = ranks_at_work();
     return has_best() && ranks.size() == 2 && kill(ranks[1], SIGKILL) == 0;
   };
-  EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 15", conditions, impatient).code, 0);
+  EXPECT_NE(on_ranks(2, "train " + cnn + "--out run --epochs 15", conditions).code, 0);
   expect_success(on_ranks(4, "train selfnorm_cnn_mnist --out run --resume --quiet"));
   EXPECT_TRUE(checkpoint("run") == checkpoint("whole"));
 }

@@ -262,8 +262,8 @@ TEST_F(LongEpochs, AHangUpSavesLikeATermination) {
 TEST_F(LongEpochs, SignalsThatWereIgnoredStayIgnored) {
   for (const auto& [name, signal] : {std::pair{"INT", SIGINT}, {"HUP", SIGHUP}}) {
     fs::remove_all(snf / "run");
-    const std::string command = std::string("trap '' ") + name + "; exec " SNF_PROGRAM " " +
-                                long_epochs + "--epochs 1 --limit-batches 2500";
+    const std::string command =
+        std::string("trap '' ") + name + "; exec " SNF_PROGRAM " " + long_epochs + "--epochs 1";
     const Finished run =
         snf.run(shell(command), {.signal = signal, .when = after(std::chrono::milliseconds(500))});
     EXPECT_EQ(run.code, 0) << name;
